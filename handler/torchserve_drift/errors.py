@@ -1,0 +1,25 @@
+"""The errors this package raises on purpose, each one line a user can act on."""
+
+
+class DriftError(Exception):
+    """Base of every error raised on purpose; ``str(error)`` is one line."""
+
+
+class BaselineError(DriftError):
+    """A baseline cannot be built, read or trusted."""
+
+
+class ConfigError(DriftError):
+    """A setting has an unknown name or an impossible value."""
+
+
+class ArchiveError(DriftError):
+    """A model archive cannot be written or read."""
+
+
+class FeatureError(DriftError):
+    """Rows cannot be read as the features of the baseline."""
+
+
+class RowLengthError(FeatureError):
+    """A list of values is not one value for each feature."""

@@ -1,0 +1,1 @@
+"""What a feature is, and how requests become rows of features."""

@@ -1,0 +1,177 @@
+"""Requests as TorchServe hands them to a handler, decoded to rows of features."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Optional, Union
+
+import numpy as np
+
+from torchserve_drift.errors import FeatureError, RowLengthError
+from torchserve_drift.features.encoding import Floats, RowEncoder
+
+UNDECODABLE = "undecodable"
+NOT_FEATURES = "not_features"
+WRONG_LENGTH = "wrong_length"
+REASONS = (UNDECODABLE, NOT_FEATURES, WRONG_LENGTH)
+"""Why a row is rejected: its body is no JSON; it is neither an object nor a list of features; a list of another length."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a request has no rows: one of `REASONS`, and a line for its sender."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request's place in a batch of rows: ``rows`` of them; ``form`` tells how its response looks.
+
+    Forms: ``row`` (one object or list of values), ``rows`` (a list of those), ``v1`` and ``v2`` (KServe), ``none`` (nothing to
+    answer: an empty row, which TorchServe sends again and again while it streams).
+    """
+
+    form: str
+    rows: int
+    refusal: Optional[Refusal] = None
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """``rows`` (m, F) of all ``requests``, in their order; ``unknown`` values under names that are no features."""
+
+    rows: Floats
+    requests: tuple[Request, ...]
+    unknown: int
+
+    def rejected(self) -> Mapping[str, int]:
+        """Rejected requests by reason."""
+        return Counter(request.refusal.reason for request in self.requests if request.refusal)
+
+
+@dataclass
+class _Rows:
+    values: list[Union[list[float], Floats]] = field(default_factory=list)
+    unknown: int = 0
+
+
+class TabularDecoder:
+    """JSON bodies to rows: an object of features, a list of values in the baseline's order, KServe v1 and v2. Thread-safe."""
+
+    def __init__(self, encoder: RowEncoder) -> None:
+        self.encoder = encoder
+
+    def decode(self, requests: Sequence[Any]) -> Batch:
+        """The rows of one batch; whatever cannot be read becomes a `Refusal` of its own request, never an exception."""
+        rows = _Rows()
+        decoded = tuple(self._request(request, rows) for request in requests)
+        width = len(self.encoder.names)
+        matrix = np.array(rows.values, dtype=np.float64).reshape(-1, width) if rows.values else np.empty((0, width))
+        return Batch(matrix, decoded, rows.unknown)
+
+    def _request(self, request: Any, rows: _Rows) -> Request:
+        before, unknown = len(rows.values), rows.unknown
+        try:
+            body = body_of(request)
+            form = "none" if body is _EMPTY else self._body(body, rows)
+            return Request(form, len(rows.values) - before)
+        except RowLengthError as error:
+            refusal = Refusal(WRONG_LENGTH, str(error))
+        except FeatureError as error:
+            refusal = Refusal(NOT_FEATURES, str(error))
+        except (ValueError, RecursionError) as error:
+            refusal = Refusal(UNDECODABLE, f"the body must be JSON: {str(error)[:200]}")
+        del rows.values[before:]
+        rows.unknown = unknown
+        return Request("row", 0, refusal)
+
+    def _body(self, body: Any, rows: _Rows) -> str:
+        if isinstance(body, Mapping):
+            if isinstance(body.get("instances"), list) and "instances" not in self.encoder.names:
+                self._many(body["instances"], rows)
+                return "v1"
+            if isinstance(body.get("inputs"), list) and "inputs" not in self.encoder.names:
+                rows.values.extend(self._tensors(body["inputs"]))
+                return "v2"
+            self._one(body, rows)
+            return "row"
+        if isinstance(body, list) and body and isinstance(body[0], (list, Mapping)):
+            self._many(body, rows)
+            return "rows"
+        self._one(body, rows)
+        return "row"
+
+    def _many(self, instances: Sequence[Any], rows: _Rows) -> None:
+        for instance in instances:
+            self._one(instance, rows)
+
+    def _one(self, row: Any, rows: _Rows) -> None:
+        if isinstance(row, Mapping):
+            values, unknown = self.encoder.object(row)
+            if unknown and unknown == len(row):
+                raise FeatureError(f"an object must hold features of the baseline, got {sorted(map(str, row))[:3]!r}")
+            rows.unknown += unknown
+        elif isinstance(row, list):
+            values = self.encoder.values(row)
+        else:
+            raise FeatureError(f"a row must be an object or a list of features, got {type(row).__name__}")
+        rows.values.append(values)
+
+    def _tensors(self, tensors: Sequence[Any]) -> Floats:
+        """Rows of KServe v2 tensors: one (m, F) tensor in the baseline's order, or one tensor a feature, named for it."""
+        named = {}
+        for tensor in tensors:
+            if not isinstance(tensor, Mapping) or not isinstance(tensor.get("data"), list):
+                raise FeatureError("each of inputs must be an object with a list of data, as KServe v2 has it")
+            named[tensor.get("name")] = tensor
+        names = self.encoder.names
+        if len(tensors) == 1 and not set(named).intersection(names):
+            flat = _flat(tensors[0]["data"])
+            if not flat or len(flat) % len(names):
+                raise RowLengthError(f"a tensor of rows must have a multiple of {len(names)} values, got {len(flat)}")
+            return np.array([self.encoder.values(flat[i : i + len(names)]) for i in range(0, len(flat), len(names))])
+        return self.encoder.columns({name: _flat(tensor["data"]) for name, tensor in named.items() if name in names})
+
+
+_EMPTY = object()
+
+
+def body_of(request: Any) -> Any:
+    """What a client sent, decoded from JSON where TorchServe has not done so; a marker of its own for an empty row.
+
+    TorchServe hands over ``{"body": ...}`` or ``{"data": ...}``, decoded or as bytes, or under a service envelope the value itself.
+
+    Raises
+    ------
+    ValueError, RecursionError
+        When bytes or text are no JSON.
+    """
+    body = request
+    if isinstance(request, Mapping):
+        if not request:
+            return _EMPTY
+        if "data" in request:
+            body = request["data"]
+        elif "body" in request:
+            body = request["body"]
+    if isinstance(body, (bytes, bytearray, memoryview)):
+        body = bytes(body)
+    if isinstance(body, (bytes, str)):
+        return json.loads(body)
+    return body
+
+
+def _flat(data: Sequence[Any]) -> list[Any]:
+    """A tensor's data row by row: KServe v2 allows it nested."""
+    values: list[Any] = []
+    for item in data:
+        if isinstance(item, list):
+            values.extend(item)
+        else:
+            values.append(item)
+    return values
