@@ -1,0 +1,139 @@
+"""What a baseline holds, as plain frozen data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from os import PathLike
+from typing import Any, Union
+
+import numpy as np
+import numpy.typing as npt
+
+from torchserve_drift.features.schema import Feature, Kind
+
+QUANTILE_LEVELS = (0.01, *(i / 20 for i in range(1, 20)), 0.99)
+"""The levels of `NumericBaseline.quantiles`: 0.01, 0.05, 0.10, ..., 0.95, 0.99."""
+
+MISSING_CODE = 65535
+"""A categorical sample's code for a missing value; real codes are below `LARGEST_CATEGORIES`."""
+
+LARGEST_CATEGORIES = 65_000
+LARGEST_SAMPLE = 32_000
+"""Rows: with two-byte codes, 2 x distinct values + 1 of them, no larger sample can be told apart."""
+
+
+@dataclass(frozen=True, eq=False)
+class NumericBaseline:
+    """One numeric feature of the training data.
+
+    ``count`` finite values, ``missing`` nulls and NaNs, ``invalid`` infinities; ``std`` with count - 1 (0 for fewer
+    than two values), ``minimum``, ``maximum``, ``mean`` of the finite values (NaN where there are none); ``quantiles``
+    at `QUANTILE_LEVELS`; ``edges`` (E,) strictly increasing upper bounds of the bins that are counted in production, at
+    most 20, the last of them ``maximum``; ``edge_counts`` (E,) finite values <= each edge; ``sample`` (rows,) float64,
+    NaN where missing or invalid, row r of all features being one row of the training data; ``importance`` in [0, 1], 1
+    over all features.
+    """
+
+    name: str
+    count: int
+    missing: int
+    invalid: int
+    mean: float
+    std: float
+    minimum: float
+    maximum: float
+    quantiles: npt.NDArray[np.float64]
+    edges: npt.NDArray[np.float64]
+    edge_counts: npt.NDArray[np.int64]
+    sample: npt.NDArray[np.float64]
+    importance: float
+
+    @property
+    def kind(self) -> Kind:
+        return "numeric"
+
+    @property
+    def feature(self) -> Feature:
+        return Feature(self.name, "numeric")
+
+
+@dataclass(frozen=True, eq=False)
+class CategoricalBaseline:
+    """One categorical feature of the training data.
+
+    ``categories`` in falling order of ``counts`` (C,), then by name, spelled as `category_key` does; ``missing`` nulls;
+    ``sample`` (rows,) uint16 indices into ``categories``, `MISSING_CODE` where missing.
+    """
+
+    name: str
+    categories: tuple[str, ...]
+    counts: npt.NDArray[np.int64]
+    missing: int
+    sample: npt.NDArray[np.uint16]
+    importance: float
+
+    @property
+    def kind(self) -> Kind:
+        return "categorical"
+
+    @cached_property
+    def count(self) -> int:
+        """Rows with a category."""
+        return int(self.counts.sum())
+
+    @property
+    def feature(self) -> Feature:
+        return Feature(self.name, "categorical", self.categories)
+
+
+FeatureBaseline = Union[NumericBaseline, CategoricalBaseline]
+
+
+@dataclass(frozen=True, eq=False)
+class Baseline:
+    """The training data's profile. Immutable; safe to share between threads.
+
+    ``features`` in the order of the training data's columns; ``rows`` of the training data; ``created`` in ISO 8601,
+    UTC; ``seed`` of the sample; ``sha256`` of the artifact, as it says itself (hexadecimal, empty before it is written).
+    """
+
+    features: tuple[FeatureBaseline, ...]
+    rows: int
+    created: str
+    seed: int
+    sha256: str = ""
+
+    @cached_property
+    def schema(self) -> tuple[Feature, ...]:
+        return tuple(feature.feature for feature in self.features)
+
+    @property
+    def sample_rows(self) -> int:
+        """Rows in the sample, the same for every feature."""
+        return len(self.features[0].sample)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Baseline:
+        """The baseline in the file ``path``.
+
+        Raises
+        ------
+        BaselineError
+            When the file cannot be read, is damaged, or is no baseline; one line that names the file.
+        """
+        from torchserve_drift.baseline import artifact
+
+        return artifact.load(path)
+
+    def save(self, path: str | PathLike[str]) -> Baseline:
+        """Write the artifact (a temporary file, then a rename) and return the baseline with its ``sha256``."""
+        from torchserve_drift.baseline import artifact
+
+        return artifact.save(self, path)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `show --json` prints: everything but the samples."""
+        from torchserve_drift.baseline import describe
+
+        return describe.to_dict(self)

@@ -1,0 +1,145 @@
+"""p-values of the two-sided Kolmogorov-Smirnov statistic, for many features at once."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from torchserve_drift.stats.durbin import durbin_cdf
+from torchserve_drift.stats.saddlepoint import Floats, FloatsLike
+from torchserve_drift.stats.smirnov import smirnov_sf
+
+LEAST = float(np.finfo(np.float64).tiny)
+"""The smallest p-value returned (2.2e-308): a probability that underflows is never said to be 0."""
+
+_EXACT_UP_TO = 140
+_SERIES_BAD_UP_TO = 250  # for small d; there too SciPy takes the matrix, and for more observations both agree to 1e-6
+_PI2 = math.pi**2
+_ODD2 = np.arange(1, 10, 2) ** 2.0
+_SQUARES = np.arange(1, 5) ** 2.0
+
+
+def two_sample_p(d: FloatsLike, n: FloatsLike, m: FloatsLike) -> Floats:
+    """Two-sided p-values of the two-sample statistics ``d`` of samples of ``n`` and ``m`` rows.
+
+    They are those of ``scipy.stats.ks_2samp(..., method="asymp")``: `kstwo_sf` at the rounded n m / (n + m). It is no
+    probability for the smallest samples (one row against two gives at best 1/3, here 0): hold it against
+    `least_two_sample_p` where samples of a few rows must not raise an alarm.
+
+    Parameters
+    ----------
+    d, n, m
+        Statistics in [0, 1] and row counts; arrays that broadcast.
+
+    Returns
+    -------
+    p_values
+        In (0, 1]; 1 where ``d`` is 0; NaN where n m / (n + m) rounds to 0 and ``d`` is not 0, or a sample is empty.
+
+    Examples
+    --------
+    >>> two_sample_p(np.array([0.0, 0.02, 0.1]), 10_000, 4_096).round(9).tolist()
+    [1.0, 0.193307529, 0.0]
+    >>> two_sample_p(0.5, 0, 100)
+    array(nan)
+    """
+    d, n, m = np.broadcast_arrays(np.asarray(d, np.float64), np.asarray(n, np.float64), np.asarray(m, np.float64))
+    empty = (n <= 0) | (m <= 0)
+    size = np.round(n * m / np.where(empty, 1, n + m))
+    p = kstwo_sf(d, size)
+    p = np.where((d == 0) & ~empty, 1, p)
+    return np.where(empty, np.nan, p)
+
+
+def least_two_sample_p(n: FloatsLike, m: FloatsLike) -> Floats:
+    """The smallest p-value any two-sided two-sample test by ranks can have, 2 / C(n + m, m), capped at 1.
+
+    Examples
+    --------
+    >>> least_two_sample_p(np.array([2, 5]), np.array([1, 5])).round(6).tolist()
+    [0.666667, 0.007937]
+    """
+    from scipy.special import gammaln
+
+    n, m = np.asarray(n, np.float64), np.asarray(m, np.float64)
+    ways = gammaln(n + m + 1) - gammaln(n + 1) - gammaln(m + 1)
+    return np.maximum(np.minimum(2 * np.exp(-ways), 1), LEAST)
+
+
+def kstwo_sf(d: FloatsLike, n: FloatsLike) -> Floats:
+    """P(D_n >= d) for the two-sided statistic of ``n`` observations against a continuous distribution.
+
+    Parameters
+    ----------
+    d, n
+        Statistics in [0, 1] and whole numbers of observations; arrays that broadcast.
+
+    Returns
+    -------
+    p_values
+        Within a relative 1e-6 of ``scipy.stats.kstwo.sf`` down to 1e-50 and never below `LEAST`; NaN where ``n`` < 1
+        or an argument is NaN.
+
+    Notes
+    -----
+    As SciPy does: exact up to 140 observations (Durbin's matrix, then twice the one-sided tail); beyond, the series of
+    Pelz and Good where n d² < 2.2 and twice the one-sided tail above, between which p steps up by a relative 2e-6; it
+    falls in d everywhere else. 1,000 features take about 1 ms where n d² < 2.2 and 3 ms above, but up to 0.1 s for
+    n <= 140 and up to 40 ms above n d² = 2.2 for n <= 1,000.
+
+    References
+    ----------
+    R. Simard, P. L'Ecuyer, "Computing the two-sided Kolmogorov-Smirnov distribution", J. Stat. Soft. 39 (11), 2011.
+    W. Pelz, I. J. Good, "Approximating the lower tail-areas of the Kolmogorov-Smirnov one-sample statistic",
+    J. R. Statist. Soc. B 38 (2), 1976.
+
+    Examples
+    --------
+    >>> kstwo_sf(np.array([0.0, 0.5, 0.75]), 2).tolist()
+    [1.0, 0.5, 0.125]
+    >>> 1e-47 < kstwo_sf(0.136, 2905) < 1e-46
+    True
+    """
+    d, n = np.broadcast_arrays(np.asarray(d, np.float64), np.asarray(n, np.float64))
+    flat_d, flat_n = d.ravel(), n.ravel()
+    known = flat_n >= 1
+    p = np.where(known & (flat_d >= 1), LEAST, np.where(known & (flat_d <= 0), 1.0, np.nan))
+    spread = flat_n * flat_d**2
+    few = flat_n <= _EXACT_UP_TO
+    inside = known & (flat_d > 0) & (flat_d < 1)
+    tail = inside & np.where(few, (spread > 4) | (flat_d >= 0.5), spread >= 2.2)
+    few |= (flat_n <= _SERIES_BAD_UP_TO) & (flat_n * np.abs(flat_d) ** 1.5 <= 1.4)
+    for where, tails in ((inside & few & ~tail, _exact), (inside & ~few & ~tail, _pelz_good), (tail, _twice_one_sided)):
+        if where.any():
+            p[where] = np.clip(tails(flat_n[where], flat_d[where]), LEAST, 1)
+    return p.reshape(d.shape)
+
+
+def _exact(n: Floats, d: Floats) -> Floats:
+    return 1 - durbin_cdf(n, d)
+
+
+def _twice_one_sided(n: Floats, d: Floats) -> Floats:
+    return 2 * smirnov_sf(n, d)
+
+
+def _pelz_good(n: Floats, d: Floats) -> Floats:
+    """1 - (K0 + K1 / n^½ + K2 / n + K3 / n^(3/2)), the sums over odd m (and k) cut off below 1e-15 for n d² <= 2.2."""
+    z2 = np.maximum(n * d * d, 0.0025)[:, None]  # below, every term underflows
+    z4, z6 = z2 * z2, z2 * z2 * z2
+    m2, k2 = _ODD2, _SQUARES
+    q = np.exp(-_PI2 / 8 / z2 * m2)
+    k1 = _PI2 / 4 * m2 - z2
+    a2 = 6 * z6 + 2 * z4 + (2 * z4 - 5 * z2) * _PI2 / 4 * m2 + _PI2**2 * (1 - 2 * z2) / 16 * m2**2
+    a3 = -30 * z6 - 90 * z4 * z4 + _PI2 * (135 * z4 - 96 * z6) / 4 * m2
+    a3 = a3 + _PI2**2 * (212 * z4 - 60 * z2) / 16 * m2**2 + _PI2**3 * (5 - 30 * z2) / 64 * m2**3
+    r = np.exp(-_PI2 / 2 / z2 * k2) * k2
+    z = np.sqrt(z2[:, 0])
+    root_n = np.sqrt(n)
+    series = q.sum(axis=1) / z + (q * k1).sum(axis=1) / (6 * z**4 * root_n)
+    series += ((q * a2).sum(axis=1) / (72 * z**7) - _PI2 / 36 * r.sum(axis=1) / z**3) / n
+    extra = _PI2 / 216 * (r * (3 * z2 - _PI2 * k2)).sum(axis=1) / z**6
+    series += ((q * a3).sum(axis=1) / (6480 * z**10) + extra) / (n * root_n)
+    cdf: Floats = math.sqrt(2 * math.pi) * series
+    return 1 - cdf

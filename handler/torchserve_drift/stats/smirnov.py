@@ -1,0 +1,76 @@
+"""The upper tail of Smirnov's one-sided statistic D+ of n observations, for many (n, d) at once."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from torchserve_drift.stats.saddlepoint import LOG_2PI, Floats, stirling_series
+
+_SUMMED_UP_TO = 1000
+_BLOCK = 1 << 15
+_NODES = 20
+_DEPTH = 27.0
+
+
+def smirnov_sf(n: Floats, d: Floats) -> Floats:
+    """P(D+ >= d) for whole n >= 1 and 0 < d < 1 with n d² of 2.2 or more where n > 140; both of shape (F,).
+
+    Notes
+    -----
+    The probability is d Σ_j C(n, j) (d + j/n)^(j-1) (1 - d - j/n)^(n-j) over 0 <= j <= n (1 - d). Up to n = 1000 it is
+    summed (relative error 1e-12). Beyond, it is the integral over j of the same terms by the trapezoid rule in
+    log(j / (n (1 - d) - j)), which converges exponentially as the terms vanish faster than any power at both ends:
+    relative error below 1e-7 down to 1e-50, 1e-4 to 1e-120, and 0.1 to 1e-280, less for larger n.
+
+    References
+    ----------
+    N. V. Smirnov, "Approximate laws of distribution of random variables from empirical data", 1944.
+    """
+    result = np.empty(n.shape)
+    few = n <= _SUMMED_UP_TO
+    result[few] = _summed(n[few], d[few])
+    result[~few] = _integrated(n[~few], d[~few])
+    return result
+
+
+def _summed(n: Floats, d: Floats) -> Floats:
+    result = np.empty(n.shape)
+    for size in np.unique(n):
+        same = np.flatnonzero(n == size)
+        step = max(1, _BLOCK // int(size))
+        for start in range(0, len(same), step):
+            block = same[start : start + step]
+            result[block] = _summed_same(int(size), d[block])
+    return result
+
+
+def _summed_same(n: int, d: Floats) -> Floats:
+    log_factorial = _log_factorials()[: n + 1]
+    j = np.arange(n)  # the term of j = n is none for d > 0
+    log = (j - 1) * np.log(d[:, None] + j / n)
+    with np.errstate(divide="ignore"):
+        log += (n - j) * np.log(np.maximum(1 - d[:, None] - j / n, 0))
+    log += log_factorial[n] - log_factorial[j] - log_factorial[n - j]
+    total: Floats = d * np.exp(log).sum(axis=1)
+    return total
+
+
+@lru_cache(maxsize=1)
+def _log_factorials() -> Floats:
+    return np.concatenate([[0.0], np.cumsum(np.log(np.arange(1.0, _SUMMED_UP_TO + 1)))])
+
+
+def _integrated(n: Floats, d: Floats) -> Floats:
+    n, d = n[:, None], d[:, None]
+    span = np.arccosh(1 + _DEPTH / (n * d * d))
+    v = span * np.linspace(-1, 1, _NODES)
+    grade = 1 / (1 + np.exp(-v))
+    s = (1 - d) * grade
+    t = 1 - s
+    log = n * (s * np.log1p(d / s) + t * np.log1p(-d / t))
+    log += stirling_series(n) - stirling_series(n * s) - stirling_series(n * t)
+    weight = np.sqrt(n / s / t) * d / (s + d) * (1 - d) * grade * (1 - grade)
+    total: Floats = (weight * np.exp(log - 0.5 * LOG_2PI)).sum(axis=1) * (2 * span[:, 0] / (_NODES - 1))
+    return total

@@ -1,0 +1,90 @@
+"""Rows to one vector of exact counts and sums; vectors of any rows add up to the vector of all of them."""
+
+from __future__ import annotations
+
+from typing import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from torchserve_drift.baseline.profile import Baseline, CategoricalBaseline, FeatureBaseline, NumericBaseline
+from torchserve_drift.features.encoding import is_mistyped
+from torchserve_drift.window import layout as at
+from torchserve_drift.window.layout import Layout
+
+Floats = npt.NDArray[np.float64]
+
+
+class Tallier:
+    """Counts rows of one model's features. Stateless after construction; thread-safe."""
+
+    def __init__(self, baseline: Baseline, layout: Layout) -> None:
+        self._features = baseline.features
+        self._layout = layout
+        self._scales = [scale_of(feature) for feature in baseline.features]
+
+    def tally(self, rows: Floats, pause: Callable[[], None]) -> Floats:
+        """The vector (length,) of ``rows`` (m, F): float64 values, categories as their index.
+
+        ``pause`` is called after each feature, for the caller to let other threads in.
+        """
+        vector = np.zeros(self._layout.length)
+        vector[at.ROWS] = len(rows)
+        for index, feature in enumerate(self._features):
+            values = np.ascontiguousarray(rows[:, index])
+            part = self._layout.part(vector, index)
+            if isinstance(feature, NumericBaseline):
+                _tally_numeric(part, values, feature, self._scales[index])
+            else:
+                _tally_categorical(part, values, feature)
+            pause()
+        return vector
+
+
+def scale_of(feature: FeatureBaseline) -> tuple[float, float]:
+    """What is subtracted from a value and what it is then divided by, so that sums keep their digits."""
+    if isinstance(feature, CategoricalBaseline) or not np.isfinite(feature.mean):
+        return 0.0, 1.0
+    return feature.mean, feature.std if feature.std > 0 and np.isfinite(feature.std) else 1.0
+
+
+def _tally_numeric(part: Floats, values: Floats, feature: NumericBaseline, scale: tuple[float, float]) -> None:
+    finite = values[np.isfinite(values)]
+    if len(finite) < len(values):
+        _count_rejected(part, values)
+        part[at.INFINITE] = np.count_nonzero(np.isinf(values))
+    part[at.VALID] = len(finite)
+    part[at.OUTSIDE] = np.count_nonzero(finite < feature.minimum) + np.count_nonzero(finite > feature.maximum)
+    with np.errstate(over="ignore", invalid="ignore"):  # a value of 1e300 makes the sums infinite, and so it should
+        scaled = (finite - scale[0]) / scale[1]
+        part[at.SUM] = scaled.sum()
+        part[at.SUM_SQUARES] = np.dot(scaled, scaled)
+    part[at.BINS :] = np.bincount(feature.edges.searchsorted(finite), minlength=len(feature.edges) + 1)
+
+
+def _tally_categorical(part: Floats, values: Floats, feature: CategoricalBaseline) -> None:
+    present = values[~np.isnan(values)]
+    if len(present) < len(values):
+        _count_rejected(part, values)
+    counts = np.bincount(present.astype(np.intp) + 1, minlength=len(feature.categories) + 1)
+    part[at.VALID] = len(present)
+    part[at.UNSEEN] = counts[0]
+    part[at.CATEGORIES :] = counts[1:]
+
+
+def _count_rejected(part: Floats, values: Floats) -> None:
+    mistyped = np.count_nonzero(is_mistyped(values))
+    part[at.MISTYPED] = mistyped
+    part[at.MISSING] = np.count_nonzero(np.isnan(values)) - mistyped
+
+
+def mean_and_std(part: Floats, feature: NumericBaseline) -> tuple[float, float]:
+    """Mean and standard deviation (with count - 1) of the values behind a numeric feature's tallies; NaN for none."""
+    count = part[at.VALID]
+    if count < 1:
+        return float("nan"), float("nan")
+    shift, scale = scale_of(feature)
+    mean = part[at.SUM] / count
+    with np.errstate(over="ignore", invalid="ignore"):
+        variance = max(part[at.SUM_SQUARES] - count * mean * mean, 0.0) / (count - 1) if count > 1 else 0.0
+    return float(shift + scale * mean), float(scale * np.sqrt(variance))
