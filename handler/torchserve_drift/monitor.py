@@ -1,0 +1,243 @@
+"""One model's monitor: it observes rows, folds them into windows, and evaluates those against the baseline."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable, Optional
+
+import numpy as np
+
+from torchserve_drift.baseline.profile import Baseline
+from torchserve_drift.config import Settings
+from torchserve_drift.errors import FeatureError
+from torchserve_drift.features.encoding import Floats, RowEncoder
+from torchserve_drift.report import FeatureReport, FeatureWindow, Report, WindowReport
+from torchserve_drift.verdict import FeatureVerdict, judge
+from torchserve_drift.window.merge import WindowRows
+from torchserve_drift.window.store import Store
+
+if TYPE_CHECKING:
+    from torchserve_drift.checks import Checks
+    from torchserve_drift.duties import Duties
+    from torchserve_drift.export.snapshot import Snapshot
+
+_logger = logging.getLogger("torchserve_drift")
+
+
+def _no_pause() -> None:
+    """Nobody waits for the interpreter while evaluations are called directly."""
+
+
+class Monitor:
+    """Watches the rows of one model version.
+
+    Parameters
+    ----------
+    baseline
+        What production rows are compared with.
+    settings
+        `Settings`, a mapping as in the ``drift:`` section, or ``None`` for the defaults.
+    model_name, model_version
+        As TorchServe's own metrics label them.
+    clock
+        Seconds since the epoch; any clock, since only differences count, and it may jump back.
+    seed
+        Of the reservoir's priorities; ``None`` draws one.
+    directory
+        Where the windows are shared with other processes that monitor the same model version; ``None`` keeps them private.
+
+    Notes
+    -----
+    `observe` is thread-safe and never raises: what it cannot use is counted and logged once. `evaluate` may be called from
+    any thread, one at a time. Without `start` no thread runs and no port is opened.
+
+    Examples
+    --------
+    >>> from tests.profiles import baseline                                                # doctest: +SKIP
+    >>> monitor = Monitor(baseline({"age": range(1000)}), {"windows": ["1h"]})            # doctest: +SKIP
+    >>> monitor.observe({"age": np.arange(500, 1500)})                                    # doctest: +SKIP
+    >>> monitor.evaluate().feature("age").windows["1h"].drifted                           # doctest: +SKIP
+    True
+    """
+
+    def __init__(
+        self,
+        baseline: Baseline,
+        settings: Any = None,
+        *,
+        model_name: str = "model",
+        model_version: str = "1.0",
+        clock: Callable[[], float] = time.time,
+        seed: Optional[int] = None,
+        directory: Optional[Path] = None,
+    ) -> None:
+        self.settings = settings if isinstance(settings, Settings) else Settings.from_mapping(settings)
+        self.baseline = baseline
+        self.model_name, self.model_version = model_name, model_version
+        self.clock = clock
+        self.encoder = RowEncoder(baseline.schema)
+        self.directory = directory
+        self.store = Store(
+            baseline,
+            self.settings.windows,
+            self.settings.reservoir_rows,
+            directory=self._state_directory() or directory,
+            seed=seed,
+        )
+        self.report: Optional[Report] = None
+        self.evaluation_seconds = 0.0
+        self._checks: Optional[Checks] = None
+        self._evaluating = threading.Lock()
+        self._said: set[tuple[str, str]] = set()
+        self.duties: Optional[Duties] = None
+
+    def _state_directory(self) -> Optional[Path]:
+        """Where windows survive a restart of the server, by the model's name and version; ``None``: they need not, or cannot."""
+        if self.settings.state_dir is None:
+            return None
+        model = hashlib.sha256(f"{self.model_name}\0{self.model_version}".encode("utf-8", "surrogatepass")).hexdigest()
+        directory = Path(self.settings.state_dir, model[:32])
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            _logger.warning("windows will not survive a restart: %s: %s", directory, error.strerror)
+            return None
+        return directory
+
+    def observe(self, columns: Mapping[str, Any]) -> None:
+        """Record rows: a mapping of feature name to an array (m,), all of equal length.
+
+        Numbers for numeric features; strings, booleans or whatever `category_key` spells for categorical ones. A feature
+        without a column is missing in these rows; other names are counted and skipped.
+        """
+        try:
+            self.record(self._rows(columns))
+        except FeatureError as error:
+            self.store.writer.counters.reject("wrong_shape", 1)
+            self._say_once("observe", error)
+        except Exception as error:  # noqa: BLE001 - monitoring fails open, whatever the fault
+            self.fault("observe", error)
+
+    def record(self, rows: Floats) -> None:
+        """Append encoded rows (m, F), float64 in the baseline's order, categories as their index."""
+        self.store.append(rows, self.clock())
+
+    def _rows(self, columns: Mapping[str, Any]) -> Floats:
+        rows = self.encoder.plain_columns(columns)
+        if rows is None:
+            rows = self.encoder.columns(columns)
+            unknown = sum(name not in self.encoder.known for name in columns)
+            if unknown:
+                self.store.writer.counters.unknown(unknown * len(rows))
+        return rows
+
+    def evaluate(self, pause: Callable[[], None] = _no_pause) -> Report:
+        """Run every check on every feature and window now, and keep the report.
+
+        ``pause`` is called between features, for a background thread to let requests through.
+        """
+        with self._evaluating:
+            began = time.perf_counter()
+            now = self.clock()
+            self.store.writer.fold(pause)
+            windows = self.store.windows(now)
+            checks = self._prepared()
+            evidence = [
+                checks.evidence(window, pause) if window.rows >= self.settings.min_rows else None for window in windows
+            ]
+            verdicts = judge(
+                evidence,
+                self.settings.alarms,
+                evaluate_every=self.settings.evaluate_every,
+                checks_per_window=checks.count,
+            )
+            self.report = self._report(now, windows, verdicts)
+            self.evaluation_seconds = time.perf_counter() - began
+            return self.report
+
+    def _prepared(self) -> Checks:
+        # imported with the first evaluation: of a model's workers only the one that evaluates pays for scipy.special
+        if self._checks is None:
+            from torchserve_drift.checks import Checks
+
+            self._checks = Checks(self.baseline, self.settings, self.store.layout, self.store.codes)
+        return self._checks
+
+    def _report(
+        self, now: float, windows: list[WindowRows], verdicts: list[Optional[list[FeatureVerdict]]]
+    ) -> Report:
+        labels = [window.label for window in self.settings.windows]
+        before = {feature.name: feature.windows for feature in self.report.features} if self.report else {}
+        features = tuple(
+            FeatureReport(
+                feature.name,
+                feature.kind,
+                feature.importance,
+                {
+                    label: _feature_window(
+                        of_window[index] if of_window else None, before.get(feature.name, {}).get(label), now
+                    )
+                    for label, of_window in zip(labels, verdicts)
+                },
+            )
+            for index, feature in enumerate(self.baseline.features)
+        )
+        return Report(
+            self.model_name,
+            self.model_version,
+            now,
+            self.baseline.sha256,
+            {label: self._window(w, v) for label, w, v in zip(labels, windows, verdicts)},
+            tuple(sorted(features, key=lambda feature: -feature.importance)),
+        )
+
+    def _window(self, window: WindowRows, verdicts: Optional[list[FeatureVerdict]]) -> WindowReport:
+        if verdicts is None:
+            return WindowReport(window.rows, window.sample_rows, "too_few_rows", 0.0)
+        drifted = [f.importance for f, verdict in zip(self.baseline.features, verdicts) if verdict.drifted]
+        state = "drifted" if drifted else "ok"
+        return WindowReport(window.rows, window.sample_rows, state, min(1.0, float(np.sum(drifted))))
+
+    def fault(self, stage: str, error: BaseException) -> None:
+        """Count a fault inside the plugin, and log it once per kind."""
+        self.store.writer.counters.error(stage)
+        self._say_once(stage, error)
+
+    def _say_once(self, stage: str, error: BaseException) -> None:
+        kind = (stage, type(error).__name__)
+        if kind not in self._said and len(self._said) < 100:
+            self._said.add(kind)
+            _logger.warning("drift monitoring, %s: %s: %s (counted, said once)", stage, type(error).__name__, error)
+
+    def snapshot(self) -> Snapshot:
+        """What the port shows: the latest report beside exact counts of all rows ever."""
+        from torchserve_drift.export.compose import snapshot_of
+
+        return snapshot_of(self)
+
+    def start(self) -> None:
+        """Start the background thread: it folds, evaluates every ``evaluate_every``, and serves the metrics' port."""
+        from torchserve_drift.duties import Duties
+
+        if self.duties is None:
+            self.duties = Duties(self)
+        self.duties.start()
+
+    def stop(self) -> None:
+        """Stop the thread, close the port, and give up the windows' memory for another process to continue."""
+        if self.duties is not None:
+            self.duties.stop()
+            self.duties = None
+        self.store.close()
+
+
+def _feature_window(verdict: Optional[FeatureVerdict], before: Optional[FeatureWindow], now: float) -> FeatureWindow:
+    if verdict is None:
+        return FeatureWindow(False, None, {})
+    since = before.since if before is not None and before.drifted else now
+    return FeatureWindow(verdict.drifted, since if verdict.drifted else None, verdict.checks)

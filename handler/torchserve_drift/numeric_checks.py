@@ -1,0 +1,149 @@
+"""The checks of numeric features in one window: a pass over the sample feature by feature, the rest for all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from torchserve_drift.baseline.profile import MISSING_CODE, FeatureBaseline, NumericBaseline
+from torchserve_drift.config import Thresholds
+from torchserve_drift.evidence import Evidence
+from torchserve_drift.stats import kolmogorov, proportions
+from torchserve_drift.stats.ecdf import ks_from_sorted_codes
+from torchserve_drift.stats.ranks import Moments, normal_scores, shift_p
+from torchserve_drift.window import layout as at
+from torchserve_drift.window.coding import Codes, NumericCodes
+from torchserve_drift.window.layout import Layout
+from torchserve_drift.window.merge import WindowRows
+from torchserve_drift.window.tally import Floats, scale_of
+
+DEFAULT_MEAN_SHIFT = 0.25
+"""In standard deviations of the baseline."""
+
+_Found = dict[int, dict[str, Evidence]]
+
+
+class NumericChecks:
+    """ks, mean, std and range. Features of which the baseline has no value are left out. Thread-safe."""
+
+    def __init__(
+        self,
+        features: Sequence[FeatureBaseline],
+        limits: Sequence[Thresholds],
+        layout: Layout,
+        codes: Sequence[Codes],
+    ) -> None:
+        chosen = [(i, f) for i, f in enumerate(features) if isinstance(f, NumericBaseline) and f.count > 0]
+        self._places = np.array([i for i, _ in chosen], dtype=np.intp)
+        self._offsets = np.array(layout.offsets)[self._places]
+        self._codes = [codes[i] for i in self._places]
+        self._scores = [_Scores.of(code) for code in self._codes if isinstance(code, NumericCodes)]
+        self._score_means = np.array([scores.means for scores in self._scores]).T
+        self._counts = np.array([f.count for _, f in chosen])
+        self._stds = np.array([f.std for _, f in chosen])
+        self._scales = np.array([scale_of(f)[1] for _, f in chosen])
+        self._mean_limits = [
+            DEFAULT_MEAN_SHIFT * float(f.std > 0) if (limit := limits[i].mean_shift) is None else limit / scale_of(f)[1]
+            for i, f in chosen
+        ]
+        self._std_limits = [limits[i].std_shift for i, _ in chosen]
+        self._range_limits = [limits[i].range_ratio for i, _ in chosen]
+
+    def evidence(self, window: WindowRows, pause: Callable[[], None]) -> _Found:
+        """The checks of each feature with a value in the window, by its place in the baseline."""
+        if not len(self._places):
+            return {}
+        found: _Found = {int(place): {} for place in self._places}
+        self._add_distributions(found, window, pause)
+        valid = window.tally[self._offsets + at.VALID]
+        outside = window.tally[self._offsets + at.OUTSIDE]
+        p_values = proportions.beyond_range_p(outside, valid, self._counts)
+        shares = outside / np.maximum(valid, 1)
+        columns = (p_values.tolist(), shares.tolist(), self._range_limits)
+        for place, count, p_value, share, limit in zip(self._places.tolist(), valid, *columns):
+            if count:
+                found[place]["range"] = Evidence(p_value, share, share, limit)
+        return found
+
+    def _add_distributions(self, found: _Found, window: WindowRows, pause: Callable[[], None]) -> None:
+        """ks, mean and std: sizes of the latter from the exact tallies, their significance from ranks, which no outlier fools."""
+        measured = []
+        for place, code, scores in zip(self._places, self._codes, self._scores):
+            assert isinstance(code, NumericCodes)
+            measured.append(_measure(window.codes[place], code, scores.table))
+            pause()
+        d, n, m, *means = np.array(measured).T
+        p_ks = kolmogorov.two_sample_p(d, n, m)
+        pairs = zip(_score_moments(m, *means), _score_moments(n, *self._score_means))
+        p_mean, p_std = (shift_p(now, then) for now, then in pairs)
+        shifts, ratios = self._shifts(window.tally)
+        columns = (d, p_ks, shifts, p_mean, ratios, p_std)
+        limits = (self._mean_limits, self._std_limits)
+        rows = zip(self._places.tolist(), m > 0, *(column.tolist() for column in columns), *limits)
+        for place, present, statistic, ks, shift, mean, ratio, std, mean_limit, std_limit in rows:
+            if present:
+                if ks == ks:  # NaN: samples of so few rows that the formula has no value
+                    found[place]["ks"] = Evidence(ks, statistic, statistic, None)
+                found[place]["mean"] = Evidence(mean, shift, abs(shift), mean_limit)
+                found[place]["std"] = Evidence(std, ratio, abs(ratio), std_limit)
+
+    def _shifts(self, tally: Floats) -> tuple[Floats, Floats]:
+        """Shifts of the mean in the baseline's standard deviations, and ratios of standard deviations less 1."""
+        count = np.maximum(tally[self._offsets + at.VALID], 1)
+        shift = tally[self._offsets + at.SUM] / count
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            squares = tally[self._offsets + at.SUM_SQUARES] - count * shift * shift
+            std = self._scales * np.sqrt(np.maximum(squares, 0) / np.maximum(count - 1, 1))
+            ratio = np.where(self._stds > 0, std / self._stds - 1, np.where(std > 0, np.inf, 0.0))
+        return shift, ratio
+
+
+def _measure(sample: npt.NDArray[np.uint16], codes: NumericCodes, table: Floats) -> tuple[float, ...]:
+    """D, the rows of both samples, and the window's `_power_means`; NaN where the window has no value."""
+    # sorted, so that the look-ups below walk through their tables in order; missing values come last
+    ordered = np.sort(sample, kind="stable")
+    present = ordered[: ordered.searchsorted(MISSING_CODE)].astype(np.intp)
+    if not len(present):
+        return (np.nan, codes.sample_count, 0, *[np.nan] * 5)
+    d = ks_from_sorted_codes(present, codes.below, codes.at)
+    return (d, codes.sample_count, len(present), *_power_means(table.take(present)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Scores:
+    """The normal score of each code, and `_power_means` of the baseline's own sample."""
+
+    table: Floats
+    means: tuple[float, ...]
+
+    @classmethod
+    def of(cls, codes: NumericCodes) -> _Scores:
+        cumulative = np.round(codes.at[1::2] * codes.sample_count).astype(np.int64)
+        table = normal_scores(cumulative).z
+        return cls(table, _power_means(np.repeat(table[1::2], np.diff(cumulative, prepend=0))))
+
+
+def _power_means(z: Floats) -> tuple[float, ...]:
+    """The mean of a sample's normal scores (m,), and the means of their second, third, fourth and sixth powers about it.
+
+    About the sample's own mean, so that a shift does not pass for a spread, nor hide one.
+    """
+    count = len(z)
+    mean = float(z.sum()) / count
+    centred = z - mean
+    square = centred * centred
+    cube = square * centred
+    powers = (centred @ centred, square @ centred, square @ square, cube @ cube)
+    return (mean, *(float(power) / count for power in powers))
+
+
+def _score_moments(
+    rows: Floats, mean: Floats, second: Floats, third: Floats, fourth: Floats, sixth: Floats
+) -> tuple[Moments, Moments]:
+    """Moments of the scores and of their squared deviations, for many features, from `_power_means`."""
+    spread = Moments(rows, second, fourth - second**2, sixth - 3 * second * fourth + 2 * second**3)
+    return Moments(rows, mean, second, third), spread
