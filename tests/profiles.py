@@ -59,9 +59,9 @@ def baseline(columns: Mapping[str, Sequence[Any]]) -> Baseline:
     """Columns of numbers are numeric, all others categorical."""
     share = 1 / len(columns)
     features = tuple(
-        numeric(name, values, share)
-        if np.asarray(values).dtype.kind in "fiu"
-        else categorical(name, values, share)
+        numeric(name, values, share) if np.asarray(values).dtype.kind in "fiu" else categorical(name, values, share)
         for name, values in columns.items()
     )
-    return Baseline(features, rows=len(next(iter(columns.values()))), created="2026-01-01T00:00:00+00:00", seed=0, sha256="0" * 64)
+    return Baseline(
+        features, rows=len(next(iter(columns.values()))), created="2026-01-01T00:00:00+00:00", seed=0, sha256="0" * 64
+    )

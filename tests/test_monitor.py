@@ -26,7 +26,9 @@ class Clock:
         return self.now
 
 
-def users(rng: np.random.Generator, rows: int, mobile: float = 0.6, age: float = 38.0, spread: float = 11.0) -> dict[str, Any]:
+def users(
+    rng: np.random.Generator, rows: int, mobile: float = 0.6, age: float = 38.0, spread: float = 11.0
+) -> dict[str, Any]:
     return {
         "user_age": rng.normal(age, spread, rows).clip(18, 90).round(),
         "device_type": rng.choice(["mobile", "desktop", "tablet"], rows, p=[mobile, 0.9 - mobile, 0.1]),
@@ -90,10 +92,15 @@ def counted(values: Any) -> dict[str, int]:
     decimals=st.sampled_from([0, 1, 8]),
     cuts=st.integers(1, 5),
 )
-def test_p_values_are_those_of_scipy_on_the_same_rows(seed: int, rows: int, shift: float, decimals: int, cuts: int) -> None:
+def test_p_values_are_those_of_scipy_on_the_same_rows(
+    seed: int, rows: int, shift: float, decimals: int, cuts: int
+) -> None:
     """Ties, gaps, missing values and unseen categories included, while the sample holds all rows."""
     rng = np.random.default_rng(seed)
-    known = {"x": rng.normal(size=2000).round(decimals), "c": rng.choice(list("abcdefgh"), 2000, p=[0.3, 0.3, 0.2, 0.1, 0.09, 0.004, 0.003, 0.003])}
+    known = {
+        "x": rng.normal(size=2000).round(decimals),
+        "c": rng.choice(list("abcdefgh"), 2000, p=[0.3, 0.3, 0.2, 0.1, 0.09, 0.004, 0.003, 0.003]),
+    }
     fresh = {"x": rng.normal(shift, 1, rows).round(decimals), "c": rng.choice(list("abcdez"), rows)}
     fresh["x"][rng.random(rows) < 0.1] = np.nan
     monitor = Monitor(baseline(known), {"windows": ["1h", "1000 rows"], "min_rows": 1}, clock=Clock(), seed=0)
@@ -111,7 +118,9 @@ def test_p_values_are_those_of_scipy_on_the_same_rows(seed: int, rows: int, shif
             assert checks["ks"].statistic == pytest.approx(expected.statistic, abs=1e-12)
             if expected.pvalue > 1e-12:
                 assert checks["ks"].p_value == pytest.approx(expected.pvalue, rel=1e-6)
-            assert checks["mean"].statistic == pytest.approx((finite.mean() - known["x"].mean()) / known["x"].std(ddof=1))
+            assert checks["mean"].statistic == pytest.approx(
+                (finite.mean() - known["x"].mean()) / known["x"].std(ddof=1)
+            )
             assert checks["std"].statistic == pytest.approx(finite.std(ddof=1) / known["x"].std(ddof=1) - 1)
         assert checks["missing"].statistic == pytest.approx(np.isnan(fresh["x"]).mean())
 
@@ -150,7 +159,9 @@ def test_each_policy_flags_what_drifts_and_nothing_else(policy: str) -> None:
     known = {f"x{i}": rng.normal(size=5000) for i in range(10)}
     known |= {f"c{i}": rng.choice(list("abc"), 5000) for i in range(5)}
     monitor = Monitor(baseline(known), {"windows": ["1h"], "alarms": {"policy": policy}}, clock=Clock(), seed=0)
-    fresh = {f"x{i}": rng.normal(size=2000) for i in range(10)} | {f"c{i}": rng.choice(list("abc"), 2000) for i in range(5)}
+    fresh = {f"x{i}": rng.normal(size=2000) for i in range(10)} | {
+        f"c{i}": rng.choice(list("abc"), 2000) for i in range(5)
+    }
     fresh["x3"] = fresh["x3"] + 0.5
     fresh["c4"] = rng.choice(list("abc"), 2000, p=[0.6, 0.2, 0.2])
     monitor.observe(fresh)
@@ -161,13 +172,17 @@ def test_each_policy_flags_what_drifts_and_nothing_else(policy: str) -> None:
 
 def test_significant_but_small_is_no_drift_and_large_but_not_significant_is_none() -> None:
     rng = np.random.default_rng(6)
-    monitor = Monitor(baseline({"x": rng.normal(size=10_000)}), {"windows": ["1h"], "reservoir_rows": 20_000}, clock=Clock(), seed=0)
+    monitor = Monitor(
+        baseline({"x": rng.normal(size=10_000)}), {"windows": ["1h"], "reservoir_rows": 20_000}, clock=Clock(), seed=0
+    )
     monitor.observe({"x": rng.normal(0.15, 1, 20_000)})
     check = monitor.evaluate().feature("x").windows["1h"].checks["ks"]
     assert check.p_value < check.alpha
     assert check.effect < check.min_effect == 0.1
     assert not check.failed
-    small = Monitor(baseline({"x": rng.normal(size=10_000)}), {"windows": ["1h"], "min_rows": 10}, clock=Clock(), seed=0)
+    small = Monitor(
+        baseline({"x": rng.normal(size=10_000)}), {"windows": ["1h"], "min_rows": 10}, clock=Clock(), seed=0
+    )
     small.observe({"x": rng.normal(0.5, 1, 20)})
     check = small.evaluate().feature("x").windows["1h"].checks["ks"]
     assert check.effect > check.min_effect
@@ -177,7 +192,9 @@ def test_significant_but_small_is_no_drift_and_large_but_not_significant_is_none
 
 def test_the_budget_is_one_expected_false_alarm_over_all_checks_of_all_looks_in_the_interval() -> None:
     rng = np.random.default_rng(0)
-    monitor = Monitor(baseline(users(rng, 1000)), {"evaluate_every": "15s", "alarms": {"false_alarm_interval": "30d"}}, clock=Clock())
+    monitor = Monitor(
+        baseline(users(rng, 1000)), {"evaluate_every": "15s", "alarms": {"false_alarm_interval": "30d"}}, clock=Clock()
+    )
     monitor.observe(users(rng, 300))
     report = monitor.evaluate()
     looks = 30 * 86400 / 15
@@ -288,7 +305,9 @@ def test_integers_as_categories() -> None:
 
 
 def test_observing_from_several_threads_loses_no_row() -> None:
-    monitor = Monitor(baseline({"x": np.arange(1000.0), "c": list("ab") * 500}), {"windows": ["1h"]}, clock=Clock(), seed=0)
+    monitor = Monitor(
+        baseline({"x": np.arange(1000.0), "c": list("ab") * 500}), {"windows": ["1h"]}, clock=Clock(), seed=0
+    )
 
     def work() -> None:
         for _ in range(300):

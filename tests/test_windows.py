@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from profiles import baseline
 from scipy import stats
 
-from profiles import baseline
 from torchserve_drift.config import Window
 from torchserve_drift.features.encoding import MISTYPED_VALUE, UNSEEN_INDEX
 from torchserve_drift.window import layout as at
@@ -54,12 +54,12 @@ def test_the_sample_of_every_window_is_uniform_however_the_stream_is_cut(batch: 
     for seed in range(60 if batch > 1 else 20):
         store = Store(NUMBERED, WINDOWS, k, seed=seed)
         run(store, total, batch)
-        for window, found in zip(store.windows(total - 1.0), hits):
+        for window, hit in zip(store.windows(total - 1.0), hits):
             assert window.sample_rows == k
             sample = rows_of(window.codes)
             assert len(set(sample)) == k
             assert sample.min() >= total - window.rows  # the sample ends where the tallies end
-            found += np.bincount((sample - (total - window.rows)) * cells // window.rows, minlength=cells)
+            hit += np.bincount((sample - (total - window.rows)) * cells // window.rows, minlength=cells)
     for found in hits:
         assert stats.chisquare(found).pvalue > 1e-4
 
@@ -82,7 +82,9 @@ def test_the_sample_is_uniform_over_workers_of_unequal_traffic(workers: int, tmp
             store.writer.fold()
         merged = [store.windows(1.0)[0] for store in stores]
         assert [window.rows for window in merged] == [total] * workers
-        assert len({tuple(sorted(rows_of(window.codes))) for window in merged}) == 1  # whoever looks, sees the same sample
+        assert (
+            len({tuple(sorted(rows_of(window.codes))) for window in merged}) == 1
+        )  # whoever looks, sees the same sample
         found += np.bincount(rows_of(merged[0].codes) // 300, minlength=10)
         for store in stores:
             store.close()
@@ -124,7 +126,9 @@ def test_the_pool_stays_near_its_theoretical_size() -> None:
     assert expected * 0.9 < np.mean(sizes) < expected * 1.3
 
 
-MIXED = baseline({"x": np.r_[np.random.default_rng(1).normal(5, 2, 500)], "c": list("aaabbc") * 80 + list("aaabbbcccaaaaabbcccc")})
+MIXED = baseline(
+    {"x": np.r_[np.random.default_rng(1).normal(5, 2, 500)], "c": list("aaabbc") * 80 + list("aaabbbcccaaaaabbcccc")}
+)
 
 
 def mixed_rows(rng: np.random.Generator, count: int) -> np.ndarray:
@@ -151,7 +155,9 @@ def assert_tally(store: Store, tally: np.ndarray, rows: np.ndarray) -> None:
     for j, edge in enumerate(feature.edges):
         assert part[at.BINS :].cumsum()[j] == (finite <= edge).sum()
     if len(finite):
-        np.testing.assert_allclose(mean_and_std(part, feature), (finite.mean(), finite.std(ddof=1) if len(finite) > 1 else 0))
+        np.testing.assert_allclose(
+            mean_and_std(part, feature), (finite.mean(), finite.std(ddof=1) if len(finite) > 1 else 0)
+        )
     part = store.layout.part(tally, 1)
     counts = Counter(c[~np.isnan(c)].tolist())
     assert part[at.UNSEEN] == counts[-1.0]
@@ -180,7 +186,11 @@ def test_tallies_are_exact_in_every_window(batches: list[tuple[int, float]], fol
         assert_tally(store, window.tally, everything[len(everything) - window.rows :])
         if spec.seconds:
             ages = np.array([now - t for t, _ in stream])
-            assert (ages < spec.seconds * (1 - 1 / store.layout.panes)).sum() <= window.rows <= (ages <= spec.seconds).sum()
+            assert (
+                (ages < spec.seconds * (1 - 1 / store.layout.panes)).sum()
+                <= window.rows
+                <= (ages <= spec.seconds).sum()
+            )
         else:
             pane = -(-spec.rows // store.layout.panes)
             assert min(len(stream), spec.rows) <= window.rows < spec.rows + pane
@@ -222,7 +232,9 @@ def killed_after(method: str) -> Callable[..., None]:
     return call
 
 
-@pytest.mark.parametrize("where", ["before the commit", "after the commit", "after a pane closed", "between two features"])
+@pytest.mark.parametrize(
+    "where", ["before the commit", "after the commit", "after a pane closed", "between two features"]
+)
 def test_a_kill_at_any_moment_of_a_fold_loses_and_repeats_nothing(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     windows = (Window("10m", seconds=600.0), Window("40 rows", rows=40))
     store = Store(MIXED, windows, 64, seed=0)

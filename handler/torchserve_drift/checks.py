@@ -44,7 +44,8 @@ class Checks:
         return self._count
 
     def evidence(self, window: WindowRows, pause: Callable[[], None]) -> list[FeatureEvidence]:
-        """Every feature's checks in ``window``, in the baseline's order; a check without a value to look at is left out."""
+        """Every feature's checks in ``window``, in the baseline's order; a check without a value to look at is left
+        out."""
         found = self._missing.evidence(window.tally)
         for index, checks in self._numeric.evidence(window, pause).items():
             found[index] = {**checks, **found[index]}
@@ -66,7 +67,8 @@ class _Missing:
         self._limits = [limit.missing_shift for limit in limits]
 
     def evidence(self, tally: Floats) -> list[FeatureEvidence]:
-        """The check of every feature that has, or lacks, a value in the window; nothing for one of mistyped values only."""
+        """The check of every feature that has, or lacks, a value in the window; nothing for one of mistyped values
+        only."""
         missing = tally[self._offsets + at.MISSING]
         rows = tally[self._offsets + at.VALID] + missing
         p_values = proportions.two_proportions_p(self._before, self._rows_before, missing, rows)

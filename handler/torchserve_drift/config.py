@@ -43,8 +43,8 @@ class Alarms:
 class Thresholds:
     """Limits of one feature's threshold checks; a check fails beyond, never at, its limit.
 
-    ``mean_shift`` in the feature's unit (``None``: 0.25 of the baseline's standard deviation), ``std_shift`` as a share of
-    the baseline's standard deviation, the others shares of rows.
+    ``mean_shift`` in the feature's unit (``None``: 0.25 of the baseline's standard deviation), ``std_shift`` as a
+    share of the baseline's standard deviation, the others shares of rows.
     """
 
     mean_shift: Optional[float] = None
@@ -95,7 +95,9 @@ class Settings:
     state_dir: Optional[str] = None
 
     @classmethod
-    def from_mapping(cls, section: Optional[Mapping[str, Any]], environ: Optional[Mapping[str, str]] = None) -> Settings:
+    def from_mapping(
+        cls, section: Optional[Mapping[str, Any]], environ: Optional[Mapping[str, str]] = None
+    ) -> Settings:
         """Settings from a parsed `drift:` section, environment variables winning over it.
 
         Raises
@@ -110,10 +112,13 @@ class Settings:
         >>> Settings.from_mapping({}, {"TORCHSERVE_DRIFT_ALARMS__POLICY": "classic"}).alarms.policy
         'classic'
         """
-        tree = _plain(section)
-        for path, text in _environment(environ or {}):
-            _put(tree, path, text)
-        return _settings(tree)
+        try:
+            tree = _plain(section)
+            for path, text in _environment(environ or {}):
+                _put(tree, path, text)
+            return _settings(tree)
+        except (ValueError, OverflowError, RecursionError) as error:  # a section within itself, 5,000 digits
+            raise ConfigError(f"drift must be a section of plain values, got one with {type(error).__name__}") from None
 
     def thresholds(self, feature: str) -> Thresholds:
         """The limits of ``feature``: its own, or the defaults."""
@@ -129,7 +134,11 @@ def seconds(value: object, key: str) -> float:
     (15.0, 7200.0, 3.0)
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)?\s*", str(value))
-    if isinstance(value, bool) or match is None or not 0 < (span := float(match[1]) * _UNITS[match[2] or "s"]) < math.inf:
+    if (
+        isinstance(value, bool)
+        or match is None
+        or not 0 < (span := float(match[1]) * _UNITS[match[2] or "s"]) < math.inf
+    ):
         raise ConfigError(f"{key} must be a positive time such as 15s, 10m, 24h or 7d, got {value!r}")
     return span
 
@@ -170,7 +179,7 @@ def _number(low: float, high: float, *, above: bool = False) -> Callable[[object
     def read(value: object, key: str) -> float:
         try:
             number = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type] # its failure is the check
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             number = math.nan
         if not (low < number if above else low <= number) or not number <= high:
             bound = f"above {low:g} and at most {high:g}" if above else f"from {low:g} to {high:g}"
@@ -258,18 +267,19 @@ _TOP: Mapping[str, Callable[[object, str], Any]] = {
 
 
 def _settings(tree: dict[str, Any]) -> Settings:
-    alarms = _section(tree.pop("alarms", None), "alarms")
-    effects = _read(_section(alarms.pop("min_effect", None), "alarms.min_effect"), _MIN_EFFECT, "alarms.min_effect.")
+    section = _section(tree.pop("alarms", None), "alarms")
+    effects = _read(_section(section.pop("min_effect", None), "alarms.min_effect"), _MIN_EFFECT, "alarms.min_effect.")
+    alarms = _read(section, _ALARMS, "alarms.", "min_effect")
     features = _section(tree.pop("features", None), "features")
     export = _section(tree.pop("export", None), "export")
     return Settings(
-        alarms=Alarms(**_read(alarms, _ALARMS, "alarms."), **{f"min_effect_{name}": v for name, v in effects.items()}),
+        alarms=Alarms(**alarms, **{f"min_effect_{name}": value for name, value in effects.items()}),
         features={
             name: Thresholds(**_read(_section(limits, f"features.{name}"), _THRESHOLDS, f"features.{name}."))
             for name, limits in features.items()
         },
         export=_export(_read(export, _EXPORT, "export.")),
-        **_read(tree, _TOP, ""),
+        **_read(tree, _TOP, "", "alarms", "export", "features"),
     )
 
 
@@ -280,10 +290,14 @@ def _export(values: dict[str, Any]) -> Export:
     return export
 
 
-def _read(section: Mapping[str, Any], readers: Mapping[str, Callable[[object, str], Any]], prefix: str) -> dict[str, Any]:
+def _read(
+    section: Mapping[str, Any], readers: Mapping[str, Callable[[object, str], Any]], prefix: str, *sections: str
+) -> dict[str, Any]:
+    """The settings of one section; ``sections`` below it are read by the caller."""
     for key in section:
         if key not in readers:
-            raise ConfigError(f"unknown setting {prefix}{key}; known here: {', '.join(sorted(readers))}")
+            known = ", ".join(sorted([*readers, *sections]))
+            raise ConfigError(f"unknown setting {prefix}{key}; known here: {known}")
     return {key: readers[key](value, prefix + key) for key, value in section.items()}
 
 
@@ -303,11 +317,16 @@ def _plain(section: object) -> dict[str, Any]:
 def _environment(environ: Mapping[str, str]) -> Iterator[tuple[list[str], str]]:
     for name in sorted(environ):
         if name.startswith(PREFIX):
-            parts = name[len(PREFIX) :].split("__")
-            if parts[0].lower() == "features" and len(parts) > 2:  # a feature's name keeps its case and its underscores
-                yield ["features", "__".join(parts[1:-1]), parts[-1].lower()], environ[name]
-            else:
-                yield [part.lower() for part in parts], environ[name]
+            yield _path(name[len(PREFIX) :]), environ[name]
+
+
+def _path(name: str) -> list[str]:
+    """The keys that a variable's name leads to; a feature's name keeps its case and its underscores."""
+    section, _, below = name.partition("__")
+    feature, _, key = below.rpartition("__")
+    if section.lower() == "features" and feature:
+        return ["features", feature, key.lower()]
+    return name.lower().split("__")
 
 
 def _put(tree: dict[str, Any], path: list[str], text: str) -> None:

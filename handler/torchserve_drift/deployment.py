@@ -20,11 +20,12 @@ _logger = logging.getLogger("torchserve_drift")
 
 
 def start_monitor(context: Any) -> Optional[Monitor]:
-    """The running monitor of the model that ``context`` (TorchServe's) describes; ``None``, and why in the log, without one.
+    """The running monitor of the model that ``context`` (TorchServe's) describes; ``None``, and why in the log,
+    without one.
 
     Never raises: an exception while a model initialises makes TorchServe hang its users' requests.
     """
-    if int(os.environ.get("LOCAL_RANK", "0") or 0) != 0:  # of a tensor-parallel model one rank sees what all see
+    if os.environ.get("LOCAL_RANK", "0") not in ("", "0"):  # of a tensor-parallel model one rank sees what all see
         return None
     try:
         monitor = _monitor(context)
@@ -73,7 +74,12 @@ def _monitor(context: Any) -> Monitor:
     root = shared_root()
     directory = _prepared(root, _model_dir(context)) if root is not None else None
     if directory is not None:
-        introduce(directory, model_dir=_model_dir(context), address=settings.export.address)
+        introduce(
+            directory,
+            model_dir=_model_dir(context),
+            address=settings.export.address,
+            evaluate_every=settings.evaluate_every,
+        )
     monitor = Monitor(
         baseline, settings, model_name=str(context.model_name), model_version=version, directory=directory
     )
@@ -108,7 +114,8 @@ def shared_root() -> Optional[Path]:
 
 
 def _prepared(root: Path, model_dir: str) -> Optional[Path]:
-    """The directory of one registration of a model: its model_dir is new with every registration, the same for all workers."""
+    """The directory of one registration of a model: its model_dir is new with every registration, the same for all
+    workers."""
     directory = root / hashlib.sha256(os.path.realpath(model_dir).encode()).hexdigest()[:32]
     try:
         directory.mkdir(mode=0o700, exist_ok=True)

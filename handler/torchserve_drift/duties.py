@@ -1,7 +1,7 @@
 """The background thread: folding, evaluating when it is this process's turn, publishing, and the port.
 
-Of a model's workers one evaluates: whoever holds the lock of its directory, which the kernel releases with the process. Of all
-processes of a host one serves the port: whoever has bound it.
+Of a model's workers one evaluates: whoever holds the lock of its directory, which the kernel releases with the
+process. Of all processes of a host one serves the port: whoever has bound it.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import os
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Callable, Optional
 
 from torchserve_drift.export.board import Board, publish
 from torchserve_drift.export.port import Port
 from torchserve_drift.export.snapshot import Snapshot
+from torchserve_drift.report import Report
 
 if TYPE_CHECKING:
     from torchserve_drift.monitor import Monitor
@@ -25,7 +26,8 @@ _SLICE_SECONDS, _BREATH_SECONDS = 0.0003, 0.0005
 
 
 class Pause:
-    """Called between small pieces of work: sleeps a little once enough was done, so that requests get the interpreter."""
+    """Called between small pieces of work: sleeps a little once enough was done, so that requests get the
+    interpreter."""
 
     def __init__(self) -> None:
         self._since = time.perf_counter()
@@ -51,6 +53,8 @@ class Duties:
 
     def start(self) -> None:
         """Run rounds in a daemon thread: a model server's workers are killed, never stopped."""
+        if self._thread is not None:
+            return
         self._port.show(self._shown)
         self._thread = threading.Thread(target=self._run, name="torchserve-drift", daemon=True)
         self._thread.start()
@@ -60,7 +64,7 @@ class Duties:
         self._stopping.set()
         if self._thread is not None:
             self._thread.join()
-        self._port.hide(self._shown)
+            self._port.hide(self._shown)
         if self._turn is not None:
             self._turn.give_up()
 
@@ -69,30 +73,38 @@ class Duties:
         while not self._stopping.wait(tick):
             self.run_once(time.monotonic(), Pause())
 
-    def run_once(self, monotonic: float, pause: Pause) -> None:
+    def run_once(self, monotonic: float, pause: Callable[[], None]) -> None:
         """One round: fold; evaluate and publish if it is due and our turn; take the port if nobody has it."""
+        self._guarded("state", self._monitor.store.tend)
         self._guarded("fold", lambda: self._monitor.store.writer.fold(pause))
-        if monotonic >= self._due and (self._turn is None or self._turn.take()):
-            self._due = monotonic + self._monitor.settings.evaluate_every
-            self._guarded("evaluate", lambda: self._evaluate(pause))
+        self._guarded("evaluate", lambda: self._evaluate_when_due(monotonic, pause))
         self._guarded("serve", self._port.serve)
 
-    def _evaluate(self, pause: Pause) -> None:
-        monitor = self._monitor
-        if monitor.report is None and monitor.directory is not None and self._board is not None:
-            monitor.report = self._board.report(monitor.directory)  # drift goes on, whoever evaluated before
-        monitor.evaluate(pause)
-        snapshot = monitor.snapshot()
-        if monitor.directory is not None:
-            self._guarded("publish", lambda: publish(monitor.directory, snapshot))  # type: ignore[arg-type] # checked above
-        self.snapshots = [snapshot]
+    def _evaluate_when_due(self, monotonic: float, pause: Callable[[], None]) -> None:
+        if monotonic >= self._due and (self._turn is None or self._turn.take()):
+            self._due = monotonic + self._monitor.settings.evaluate_every
+            if self._monitor.report is None:
+                self._monitor.report = self.published()  # drift goes on, whoever evaluated before
+            self._guarded("evaluate", lambda: self._monitor.evaluate(pause))
+            self._guarded("publish", self._publish)  # also after a failure, which nobody would see otherwise
+
+    def _publish(self) -> None:
+        self.snapshots = [self._monitor.snapshot()]
+        if self._monitor.directory is not None:
+            publish(self._monitor.directory, self.snapshots[0])
+
+    def published(self) -> Optional[Report]:
+        """The model's latest report, whichever process evaluates."""
+        directory = self._monitor.directory
+        return self._board.report(directory) if self._board is not None and directory is not None else None
 
     def _shown(self) -> list[Snapshot]:
-        return self.snapshots if self._board is None else self._board.snapshots()
+        """Our own model first: its snapshot may be newer than its file, where a disk is full."""
+        return [*self.snapshots, *(self._board.snapshots() if self._board is not None else ())]
 
-    def _guarded(self, stage: str, work: object) -> None:
+    def _guarded(self, stage: str, work: Callable[[], object]) -> None:
         try:
-            work()  # type: ignore[operator] # a callable without arguments
+            work()
         except Exception as error:  # noqa: BLE001 - the thread outlives every fault, which is counted and said once
             self._monitor.fault(stage, error)
 

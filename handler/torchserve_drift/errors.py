@@ -4,6 +4,9 @@
 class DriftError(Exception):
     """Base of every error raised on purpose; ``str(error)`` is one line."""
 
+    def __str__(self) -> str:
+        return " ".join(super().__str__().splitlines())  # names of features and settings may hold line breaks
+
 
 class BaselineError(DriftError):
     """A baseline cannot be built, read or trusted."""

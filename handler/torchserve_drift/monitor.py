@@ -49,12 +49,13 @@ class Monitor:
     seed
         Of the reservoir's priorities; ``None`` draws one.
     directory
-        Where the windows are shared with other processes that monitor the same model version; ``None`` keeps them private.
+        Where the windows are shared with other processes that monitor the same model version; ``None`` keeps them
+        private.
 
     Notes
     -----
-    `observe` is thread-safe and never raises: what it cannot use is counted and logged once. `evaluate` may be called from
-    any thread, one at a time. Without `start` no thread runs and no port is opened.
+    `observe` is thread-safe and never raises: what it cannot use is counted and logged once. `evaluate` may be called
+    from any thread, one at a time. Without `start` no thread runs and no port is opened.
 
     Examples
     --------
@@ -97,7 +98,8 @@ class Monitor:
         self.duties: Optional[Duties] = None
 
     def _state_directory(self) -> Optional[Path]:
-        """Where windows survive a restart of the server, by the model's name and version; ``None``: they need not, or cannot."""
+        """Where windows survive a restart of the server, by the model's name and version; ``None``: they need not, or
+        cannot."""
         if self.settings.state_dir is None:
             return None
         model = hashlib.sha256(f"{self.model_name}\0{self.model_version}".encode("utf-8", "surrogatepass")).hexdigest()
@@ -112,8 +114,8 @@ class Monitor:
     def observe(self, columns: Mapping[str, Any]) -> None:
         """Record rows: a mapping of feature name to an array (m,), all of equal length.
 
-        Numbers for numeric features; strings, booleans or whatever `category_key` spells for categorical ones. A feature
-        without a column is missing in these rows; other names are counted and skipped.
+        Numbers for numeric features; strings, booleans or whatever `category_key` spells for categorical ones. A
+        feature without a column is missing in these rows; other names are counted and skipped.
         """
         try:
             self.record(self._rows(columns))
@@ -168,9 +170,7 @@ class Monitor:
             self._checks = Checks(self.baseline, self.settings, self.store.layout, self.store.codes)
         return self._checks
 
-    def _report(
-        self, now: float, windows: list[WindowRows], verdicts: list[Optional[list[FeatureVerdict]]]
-    ) -> Report:
+    def _report(self, now: float, windows: list[WindowRows], verdicts: list[Optional[list[FeatureVerdict]]]) -> Report:
         labels = [window.label for window in self.settings.windows]
         before = {feature.name: feature.windows for feature in self.report.features} if self.report else {}
         features = tuple(
@@ -213,6 +213,10 @@ class Monitor:
         if kind not in self._said and len(self._said) < 100:
             self._said.add(kind)
             _logger.warning("drift monitoring, %s: %s: %s (counted, said once)", stage, type(error).__name__, error)
+
+    def latest(self) -> Optional[Report]:
+        """The model's latest report, also where another process evaluates it; ``None`` before the first."""
+        return self.report or (self.duties.published() if self.duties is not None else None)
 
     def snapshot(self) -> Snapshot:
         """What the port shows: the latest report beside exact counts of all rows ever."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Callable
@@ -42,7 +43,7 @@ class NumericChecks:
         self._offsets = np.array(layout.offsets)[self._places]
         self._codes = [codes[i] for i in self._places]
         self._scores = [_Scores.of(code) for code in self._codes if isinstance(code, NumericCodes)]
-        self._score_means = np.array([scores.means for scores in self._scores]).T
+        self._score_means = list(np.array([scores.means for scores in self._scores]).T)
         self._counts = np.array([f.count for _, f in chosen])
         self._stds = np.array([f.std for _, f in chosen])
         self._scales = np.array([scale_of(f)[1] for _, f in chosen])
@@ -70,7 +71,8 @@ class NumericChecks:
         return found
 
     def _add_distributions(self, found: _Found, window: WindowRows, pause: Callable[[], None]) -> None:
-        """ks, mean and std: sizes of the latter from the exact tallies, their significance from ranks, which no outlier fools."""
+        """ks, mean and std: sizes of the latter from the exact tallies, their significance from ranks, which no
+        outlier fools."""
         measured = []
         for place, code, scores in zip(self._places, self._codes, self._scores):
             assert isinstance(code, NumericCodes)
@@ -78,7 +80,7 @@ class NumericChecks:
             pause()
         d, n, m, *means = np.array(measured).T
         p_ks = kolmogorov.two_sample_p(d, n, m)
-        pairs = zip(_score_moments(m, *means), _score_moments(n, *self._score_means))
+        pairs = zip(_score_moments(m, means), _score_moments(n, self._score_means))
         p_mean, p_std = (shift_p(now, then) for now, then in pairs)
         shifts, ratios = self._shifts(window.tally)
         columns = (d, p_ks, shifts, p_mean, ratios, p_std)
@@ -86,7 +88,7 @@ class NumericChecks:
         rows = zip(self._places.tolist(), m > 0, *(column.tolist() for column in columns), *limits)
         for place, present, statistic, ks, shift, mean, ratio, std, mean_limit, std_limit in rows:
             if present:
-                if ks == ks:  # NaN: samples of so few rows that the formula has no value
+                if not math.isnan(ks):  # NaN: samples of so few rows that the formula has no value
                     found[place]["ks"] = Evidence(ks, statistic, statistic, None)
                 found[place]["mean"] = Evidence(mean, shift, abs(shift), mean_limit)
                 found[place]["std"] = Evidence(std, ratio, abs(ratio), std_limit)
@@ -107,6 +109,8 @@ def _measure(sample: npt.NDArray[np.uint16], codes: NumericCodes, table: Floats)
     # sorted, so that the look-ups below walk through their tables in order; missing values come last
     ordered = np.sort(sample, kind="stable")
     present = ordered[: ordered.searchsorted(MISSING_CODE)].astype(np.intp)
+    if len(present) and present[-1] >= len(table):  # no code of this baseline: somebody else wrote into the pool
+        present = np.minimum(present, len(table) - 1)
     if not len(present):
         return (np.nan, codes.sample_count, 0, *[np.nan] * 5)
     d = ks_from_sorted_codes(present, codes.below, codes.at)
@@ -128,7 +132,8 @@ class _Scores:
 
 
 def _power_means(z: Floats) -> tuple[float, ...]:
-    """The mean of a sample's normal scores (m,), and the means of their second, third, fourth and sixth powers about it.
+    """The mean of a sample's normal scores (m,), and the means of their second, third, fourth and sixth powers about
+    it.
 
     About the sample's own mean, so that a shift does not pass for a spread, nor hide one.
     """
@@ -141,9 +146,8 @@ def _power_means(z: Floats) -> tuple[float, ...]:
     return (mean, *(float(power) / count for power in powers))
 
 
-def _score_moments(
-    rows: Floats, mean: Floats, second: Floats, third: Floats, fourth: Floats, sixth: Floats
-) -> tuple[Moments, Moments]:
+def _score_moments(rows: Floats, means: Sequence[Floats]) -> tuple[Moments, Moments]:
     """Moments of the scores and of their squared deviations, for many features, from `_power_means`."""
+    mean, second, third, fourth, sixth = means
     spread = Moments(rows, second, fourth - second**2, sixth - 3 * second * fourth + 2 * second**3)
     return Moments(rows, mean, second, third), spread

@@ -36,8 +36,8 @@ def check(
     Parameters
     ----------
     rows
-        Columns (feature name to array (m,)), an iterable of such pieces, or the path of a csv, csv.gz or parquet file, or a
-        folder or glob of them.
+        Columns (feature name to array (m,)), an iterable of such pieces, or the path of a csv, csv.gz or parquet file,
+        or a folder or glob of them.
     settings
         `Settings` or a mapping as in the ``drift:`` section; windows, state and export do not matter here.
 

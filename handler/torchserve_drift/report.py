@@ -38,7 +38,8 @@ class FeatureWindow:
 @dataclass(frozen=True)
 class FeatureReport:
     """One feature in every window. ``unseen`` names its categories unknown to the baseline with their shares of the
-    window's rows, most frequent first; filled only by offline checks, never by a monitor, whose categories are users' data.
+    window's rows, most frequent first; filled only by offline checks, never by a monitor, whose categories are users'
+    data.
     """
 
     name: str

@@ -45,8 +45,10 @@ def judge(
 def level(windows: Sequence[WindowEvidence], alarms: Alarms, *, evaluate_every: float, checks_per_window: int) -> float:
     """The alpha against which each p-value of this evaluation is held.
 
-    ``budget``: evaluate_every / (false_alarm_interval x checks x windows), by which the expected number of p-values below
-    alpha in a false_alarm_interval without drift is at most 1 (union bound: whatever the checks' dependence). ``bonferroni``:
+    ``budget``: evaluate_every / (false_alarm_interval x checks x windows), by which the expected number of p-values
+    below
+    alpha in a false_alarm_interval without drift is at most 1 (union bound: whatever the checks' dependence).
+    ``bonferroni``:
     alpha / p-values of this evaluation. ``benjamini-hochberg``: the largest p-value that this procedure rejects
     (Benjamini and Hochberg, 1995), just above it. ``classic``: alpha as it is.
     """
@@ -79,12 +81,14 @@ def _gated(name: str, check: Evidence, alarms: Alarms, alpha: float) -> CheckRes
     significant = check.p_value < alpha
     if check.limit is None:
         gate: float = getattr(alarms, _EFFECT_GATES[name])
-        return CheckResult(check.p_value, check.statistic, check.effect, alpha, gate, significant and check.effect >= gate)
+        return CheckResult(
+            check.p_value, check.statistic, check.effect, alpha, gate, significant and check.effect >= gate
+        )
     failed = significant and check.effect > check.limit
     return CheckResult(check.p_value, check.statistic, check.effect, alpha, check.limit, failed)
 
 
-def _classic(name: str, check: Evidence, alarms: Alarms, alpha: float) -> CheckResult:
+def _classic(name: str, check: Evidence, _: Alarms, alpha: float) -> CheckResult:
     if check.limit is None:
         return CheckResult(check.p_value, check.statistic, check.effect, alpha, None, check.p_value < alpha)
     failed = name in _CLASSIC_CHECKS and check.effect > check.limit

@@ -95,7 +95,7 @@ class Baseline:
     """The training data's profile. Immutable; safe to share between threads.
 
     ``features`` in the order of the training data's columns; ``rows`` of the training data; ``created`` in ISO 8601,
-    UTC; ``seed`` of the sample; ``sha256`` of the artifact, as it says itself (hexadecimal, empty before it is written).
+    UTC; ``seed`` of the sample; ``sha256`` of the artifact, as it says (hexadecimal, empty before it is written).
     """
 
     features: tuple[FeatureBaseline, ...]
@@ -114,7 +114,7 @@ class Baseline:
         return len(self.features[0].sample)
 
     @classmethod
-    def load(cls, path: str | PathLike[str]) -> Baseline:
+    def load(cls, path: Union[str, PathLike[str]]) -> Baseline:
         """The baseline in the file ``path``.
 
         Raises
@@ -126,7 +126,7 @@ class Baseline:
 
         return artifact.load(path)
 
-    def save(self, path: str | PathLike[str]) -> Baseline:
+    def save(self, path: Union[str, PathLike[str]]) -> Baseline:
         """Write the artifact (a temporary file, then a rename) and return the baseline with its ``sha256``."""
         from torchserve_drift.baseline import artifact
 

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import shutil
+import time
 from pathlib import Path
 from typing import Any, Optional
 
@@ -14,6 +15,9 @@ from torchserve_drift.report import Report
 
 _SNAPSHOT, _MODEL, _LOCK = "snapshot.json", "model.json", "evaluator.lock"
 _LARGEST_SNAPSHOT_BYTES = 256 << 20
+_TAKE_OVER_SECONDS = 5.0
+_ABANDONED_SECONDS = 3600.0
+"""A directory in which nobody published for so long, and nobody lives, goes; TorchServe killed by SIGKILL leaves some."""
 
 
 def publish(directory: Path, snapshot: Snapshot) -> None:
@@ -21,9 +25,12 @@ def publish(directory: Path, snapshot: Snapshot) -> None:
     write_json(directory / _SNAPSHOT, snapshot)
 
 
-def introduce(directory: Path, *, model_dir: str, address: str) -> None:
-    """Say whose directory this is: ``model_dir`` (gone: so is the model) and the ``address`` that shows it."""
-    write_json(directory / _MODEL, {"model_dir": model_dir, "address": address})
+def introduce(directory: Path, *, model_dir: str, address: str, evaluate_every: float = 15.0) -> None:
+    """Make a model's directory, and say whose it is: ``model_dir`` (gone: so is the model), the ``address`` that shows
+    it, and how often, in seconds, it is evaluated while any of its workers lives.
+    """
+    directory.mkdir(mode=0o700, exist_ok=True)
+    write_json(directory / _MODEL, {"model_dir": model_dir, "address": address, "evaluate_every": evaluate_every})
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -38,24 +45,29 @@ def write_json(path: Path, content: Any) -> None:
 
 
 class Board:
-    """The snapshots below ``root`` of all models shown at ``address``. For one thread at a time."""
+    """The snapshots below ``root`` of all models shown at ``address``. Thread-safe."""
 
     def __init__(self, root: Path, address: str) -> None:
         self._root, self._address = root, address
-        self._read: dict[Path, tuple[int, Optional[Snapshot]]] = {}
+        self._read: dict[Path, tuple[tuple[int, int], Any]] = {}
 
     def snapshots(self) -> list[Snapshot]:
         """The latest snapshot of every model that is still there."""
+        try:
+            directories = sorted(self._root.iterdir())
+        except OSError:
+            return []
         shown = []
-        for directory in sorted(self._root.iterdir()):
+        for directory in directories:
             model = _json(directory / _MODEL)
-            if not isinstance(model, dict) or model.get("address") != self._address:
+            if model is None:
                 continue
-            if not os.path.isdir(str(model.get("model_dir"))):
+            age = _age_seconds(directory)
+            if not os.path.isdir(str(model.get("model_dir"))) or age > _ABANDONED_SECONDS:
                 self._remove(directory)
                 continue
-            snapshot = self._snapshot(directory / _SNAPSHOT)
-            if snapshot is not None:
+            snapshot = self._snapshot(directory / _SNAPSHOT) if model.get("address") == self._address else None
+            if snapshot is not None and (age <= _two_evaluations(model) or _is_alive(directory)):
                 shown.append(snapshot)
         return shown
 
@@ -69,13 +81,15 @@ class Board:
 
     def _snapshot(self, path: Path) -> Optional[Snapshot]:
         try:
-            changed = path.stat().st_mtime_ns
+            facts = path.stat()
         except OSError:
             self._read.pop(path, None)
             return None
-        if self._read.get(path, (0, None))[0] != changed:
-            self._read[path] = (changed, _json(path))
-        return self._read[path][1]
+        version = (facts.st_ino, facts.st_mtime_ns)  # of two written within a tick of the clock only the inode differs
+        read = self._read.get(path)
+        if read is None or read[0] != version:
+            read = self._read[path] = (version, _json(path))
+        return read[1]
 
     def _remove(self, directory: Path) -> None:
         """Clear up after a model that is gone, unless one of its workers still lives."""
@@ -88,10 +102,40 @@ class Board:
         self._read.pop(directory / _SNAPSHOT, None)
 
 
+def _two_evaluations(model: dict[str, Any]) -> float:
+    """Seconds after which a model without a living worker is shown no more."""
+    every = model.get("evaluate_every")
+    return max(2 * float(every), _TAKE_OVER_SECONDS) if isinstance(every, (int, float)) else _TAKE_OVER_SECONDS
+
+
+def _age_seconds(directory: Path) -> float:
+    """Seconds since the model was last published, or else since its directory was made."""
+    for path in (directory / _SNAPSHOT, directory):
+        try:
+            return time.time() - path.stat().st_mtime
+        except OSError:
+            continue
+    return 0.0
+
+
+def _is_alive(directory: Path) -> bool:
+    """Whether a worker holds the model's turn to evaluate."""
+    try:
+        with (directory / _LOCK).open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
 def _json(path: Path) -> Any:
+    """The JSON object in a file, ``None`` where there is none."""
     try:
         if path.stat().st_size > _LARGEST_SNAPSHOT_BYTES:
             return None
-        return json.loads(path.read_text())
+        found = json.loads(path.read_text())
     except (OSError, ValueError, RecursionError):
         return None
+    return found if isinstance(found, dict) else None

@@ -53,6 +53,8 @@ class Port:
     def serve(self) -> bool:
         """Have the port if nobody has it; whether this process does. Other errors than a taken port are raised."""
         with self._lock:
+            if self._server is not None and not self._server.running:  # a fault ended it
+                self._server = None
             if self._server is not None or not self._sources:
                 return self._server is not None
             export = self._export

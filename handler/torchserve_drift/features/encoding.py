@@ -1,7 +1,7 @@
 """Values of any type as float64, one row or many: the form in which rows are handed on.
 
-Numbers are themselves, categories the index of their `category_key`, missing values NaN, values of a wrong type a NaN of their
-own. A row stays a row of float64, so that the request path is one copy.
+Numbers are themselves, categories the index of their `category_key`, missing values NaN, values of a wrong type a NaN
+of their own. A row stays a row of float64, so that the request path is one copy.
 """
 
 from __future__ import annotations
@@ -125,7 +125,8 @@ class RowEncoder:
         return row
 
     def plain_columns(self, columns: Mapping[str, Any]) -> Optional[Floats]:
-        """`columns` of a model of numbers only, when every column is an array of one floating-point type; else ``None``.
+        """`columns` of a model of numbers only, when every column is an array of one floating-point type; else
+        ``None``.
 
         The request path of most batches: one join of buffers instead of a copy a column.
         """
@@ -144,7 +145,8 @@ class RowEncoder:
             joined = b"".join(arrays)
         except (KeyError, AttributeError, TypeError, BufferError):
             return None
-        return np.frombuffer(joined, dtype).reshape(len(arrays), shape[0]).T
+        rows: Floats = np.frombuffer(joined, dtype).reshape(len(arrays), shape[0]).T
+        return rows
 
     def columns(self, columns: Mapping[str, Any]) -> Floats:
         """Columns of equal length as rows (m, F); features without a column are missing, other names are not looked at.
@@ -198,7 +200,7 @@ def _getter(keys: Sequence[Any]) -> Callable[[Any], tuple[Any, ...]]:
     if len(keys) == 1:
         only = keys[0]
         return lambda row: (row[only],)
-    return itemgetter(*keys) if keys else lambda row: ()
+    return itemgetter(*keys) if keys else lambda _: ()
 
 
 def _fit_floats(numbers: Sequence[float]) -> bool:

@@ -38,7 +38,7 @@ MISTYPED = Mistyped()
 """Returned by `category_key` for a value that can be no category (a list, an object, ...)."""
 
 
-def category_key(value: object) -> Union[str, None, Mistyped]:
+def category_key(value: object) -> Union[str, Mistyped, None]:  # noqa: PLR0911 - one return a type
     """The one spelling under which a value is a category, the same in training data and in requests.
 
     Returns ``None`` for a missing value (null, NaN) and `MISTYPED` for what is no scalar. Integral numbers are

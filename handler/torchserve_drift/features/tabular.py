@@ -12,12 +12,14 @@ import numpy as np
 
 from torchserve_drift.errors import FeatureError, RowLengthError
 from torchserve_drift.features.encoding import Floats, RowEncoder
+from torchserve_drift.features.schema import Feature
 
 UNDECODABLE = "undecodable"
 NOT_FEATURES = "not_features"
 WRONG_LENGTH = "wrong_length"
 REASONS = (UNDECODABLE, NOT_FEATURES, WRONG_LENGTH)
-"""Why a row is rejected: its body is no JSON; it is neither an object nor a list of features; a list of another length."""
+"""Why a row is rejected: its body is no JSON; it is neither an object nor a list of features; a list of another
+length."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,8 @@ class Refusal:
 class Request:
     """One request's place in a batch of rows: ``rows`` of them; ``form`` tells how its response looks.
 
-    Forms: ``row`` (one object or list of values), ``rows`` (a list of those), ``v1`` and ``v2`` (KServe), ``none`` (nothing to
-    answer: an empty row, which TorchServe sends again and again while it streams).
+    Forms: ``row`` (one object or list of values), ``rows`` (a list of those), ``v1`` and ``v2`` (KServe), ``none``
+    (nothing to answer: an empty row, which TorchServe sends again and again while it streams).
     """
 
     form: str
@@ -61,10 +63,17 @@ class _Rows:
 
 
 class TabularDecoder:
-    """JSON bodies to rows: an object of features, a list of values in the baseline's order, KServe v1 and v2. Thread-safe."""
+    """JSON bodies to rows: an object of features, a list of values in the baseline's order, KServe v1 and v2.
+    Thread-safe."""
 
     def __init__(self, encoder: RowEncoder) -> None:
         self.encoder = encoder
+
+    @classmethod
+    def of_numbers(cls, requests: Sequence[Any]) -> TabularDecoder:
+        """A decoder of lists of numbers as long as the first of ``requests``, for a model without a usable baseline."""
+        width = next((width for width in map(_width, requests) if width), 1)
+        return cls(RowEncoder([Feature(f"feature {i}", "numeric") for i in range(width)]))
 
     def decode(self, requests: Sequence[Any]) -> Batch:
         """The rows of one batch; whatever cannot be read becomes a `Refusal` of its own request, never an exception."""
@@ -123,12 +132,13 @@ class TabularDecoder:
         rows.values.append(values)
 
     def _tensors(self, tensors: Sequence[Any]) -> Floats:
-        """Rows of KServe v2 tensors: one (m, F) tensor in the baseline's order, or one tensor a feature, named for it."""
+        """Rows of KServe v2 tensors: one (m, F) tensor in the baseline's order, or one tensor a feature, named for
+        it."""
         named = {}
         for tensor in tensors:
             if not isinstance(tensor, Mapping) or not isinstance(tensor.get("data"), list):
                 raise FeatureError("each of inputs must be an object with a list of data, as KServe v2 has it")
-            named[tensor.get("name")] = tensor
+            named[str(tensor.get("name"))] = tensor
         names = self.encoder.names
         if len(tensors) == 1 and not set(named).intersection(names):
             flat = _flat(tensors[0]["data"])
@@ -144,7 +154,8 @@ _EMPTY = object()
 def body_of(request: Any) -> Any:
     """What a client sent, decoded from JSON where TorchServe has not done so; a marker of its own for an empty row.
 
-    TorchServe hands over ``{"body": ...}`` or ``{"data": ...}``, decoded or as bytes, or under a service envelope the value itself.
+    TorchServe hands over ``{"body": ...}`` or ``{"data": ...}``, decoded or as bytes, or under a service envelope the
+    value itself.
 
     Raises
     ------
@@ -164,6 +175,19 @@ def body_of(request: Any) -> Any:
     if isinstance(body, (bytes, str)):
         return json.loads(body)
     return body
+
+
+def _width(request: Any) -> int:
+    """Values in the first row of a request of lists; 0 for other requests."""
+    try:
+        body = body_of(request)
+    except (ValueError, RecursionError):
+        return 0
+    if isinstance(body, Mapping):
+        body = body.get("instances")
+    if isinstance(body, list) and body and isinstance(body[0], list):
+        body = body[0]
+    return len(body) if isinstance(body, list) else 0
 
 
 def _flat(data: Sequence[Any]) -> list[Any]:

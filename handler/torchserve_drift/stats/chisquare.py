@@ -53,7 +53,7 @@ def chi2_two_sample(baseline_counts: Counts, window_counts: Counts, unseen: int)
     Examples
     --------
     >>> chi2_two_sample(np.array([50, 50]), np.array([40, 60]), 0).p_value.__round__(6)
-    0.155429
+    0.155218
     >>> chi2_two_sample(np.array([50]), np.array([70]), 0)
     ChiSquare(p_value=1.0, statistic=0.0, dof=0, cramers_v=0.0, effect=0.0)
     """
@@ -82,16 +82,17 @@ def pooled_table(baseline_counts: Counts, window_counts: Counts, unseen: int) ->
     [[50.0, 50.0, 1.0], [20.0, 20.0, 3.0]]
     """
     table = np.array([baseline_counts, window_counts], np.float64)
-    rows = table.sum(axis=1) + (0, unseen)
+    new = np.array([0.0, unseen])
+    rows = table.sum(axis=1) + new
     smaller_share = rows.min() / max(rows.sum(), 1.0)
     rare = table.sum(axis=0) * smaller_share < LEAST_EXPECTED
-    pooled = table[:, rare].sum(axis=1) + (0, unseen)
+    pooled = table[:, rare].sum(axis=1) + new
     kept = table[:, ~rare]
     return np.column_stack([kept, pooled]) if pooled.any() else kept
 
 
 def share_distance(baseline_counts: Counts, window_counts: Counts, unseen: int) -> float:
-    """Cramér's V of the shares themselves, as if both samples were of one size: sqrt(½ Σ (p - q)² / (p + q)), in [0, 1].
+    """Cramér's V of the shares, as if both samples were of one size: sqrt(½ Σ (p - q)² / (p + q)), in [0, 1].
 
     No category is pooled; the unseen ones count as one. 0 where either sample is empty.
 

@@ -12,8 +12,8 @@ def durbin_cdf(n: Floats, d: Floats) -> Floats:
 
     Notes
     -----
-    With d = (k - h) / n, the probability is n!/n^n times the middle entry of the n-th power of a matrix of 2k - 1 rows that
-    depends on n only through k and h. All statistics with the same k take their powers together, vector by vector:
+    With d = (k - h) / n, the probability is n!/n^n times the middle entry of the n-th power of a matrix of 2k - 1 rows
+    that depends on n only through k and h. All statistics with the same k take their powers together, vector by vector:
     O(n k²) each, meant for n up to some hundreds (no rescaling: entries stay within e^±n).
 
     References
@@ -23,7 +23,7 @@ def durbin_cdf(n: Floats, d: Floats) -> Floats:
     Examples
     --------
     >>> durbin_cdf(np.array([10.0]), np.array([0.274])).round(6).tolist()
-    [0.628479]
+    [0.62848]
     """
     k = np.ceil(n * d)
     result = np.empty(n.shape)

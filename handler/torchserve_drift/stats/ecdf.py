@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from torchserve_drift.stats.saddlepoint import Floats
 
-Codes = npt.NDArray[np.unsignedinteger]
+Codes = npt.NDArray[np.integer]
 
 
 def code_counts(cumulative: npt.NDArray[np.integer]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -71,7 +71,7 @@ def ks_statistic(codes: Codes, below: Floats, at: Floats) -> float:
     --------
     >>> below, at = code_shares(np.array([2, 3]))
     >>> ks_statistic(np.array([4, 4, 1], np.uint16), below, at)
-    0.6666666666666666
+    0.6666666666666667
     >>> ks_statistic(np.array([1, 1, 3], np.uint16), below, at)
     0.0
     """

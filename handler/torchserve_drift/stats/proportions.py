@@ -12,13 +12,13 @@ _ROUNDING = 1 + 1e-6
 """Over 100 times the rounding error of the probabilities for populations of 1e9 rows."""
 
 
-def hypergeometric_tail(k: FloatsLike, m: FloatsLike, K: FloatsLike, N: FloatsLike) -> Floats:
-    """An upper bound of P(X >= k) for the number X of marked rows among ``m`` drawn from ``N``, ``K`` of them marked.
+def hypergeometric_tail(k: FloatsLike, drawn: FloatsLike, marked: FloatsLike, rows: FloatsLike) -> Floats:
+    """An upper bound of P(X >= k) for the number X of marked rows among those drawn without replacement.
 
     Parameters
     ----------
-    k, m, K, N
-        Whole numbers, 0 <= m, K <= N; arrays that broadcast.
+    k, drawn, marked, rows
+        Whole numbers, 0 <= ``drawn``, ``marked`` <= ``rows``; arrays that broadcast.
 
     Returns
     -------
@@ -37,16 +37,15 @@ def hypergeometric_tail(k: FloatsLike, m: FloatsLike, K: FloatsLike, N: FloatsLi
     Examples
     --------
     >>> hypergeometric_tail(np.array([0, 1, 5, 6]), 5, 5, 100).round(10).tolist()
-    [1.0, 0.4253297014, 1.33e-08, 0.0]
+    [1.0, 0.2315618345, 1.33e-08, 0.0]
     """
-    arguments = np.broadcast_arrays(*(np.asarray(a, np.float64) for a in (k, m, K, N)))
-    k, m, K, N = arguments
-    above_mean = (k > 0) & (k * N > m * K)
-    possible = above_mean & (k <= np.minimum(m, K))
+    hits, m, total, n = _floats(k, drawn, marked, rows)
+    above_mean = (hits > 0) & (hits * n > m * total)
+    possible = above_mean & (hits <= np.minimum(m, total))
     # where nothing is to be computed, a harmless case instead: 1 of 1 drawn from 2, 1 of them marked
-    k, m, K, N = (np.where(possible, a, b) for a, b in zip(arguments, (1, 1, 1, 2)))
-    ratio = (K - k) * (m - k) / ((k + 1) * (N - K - m + k + 1))
-    bound = np.minimum(np.exp(_log_hypergeometric(k, m, K, N)) / (1 - ratio) * _ROUNDING, 1)
+    hits, m, total, n = (np.where(possible, a, b) for a, b in zip((hits, m, total, n), (1, 1, 1, 2)))
+    ratio = (total - hits) * (m - hits) / ((hits + 1) * (n - total - m + hits + 1))
+    bound = np.minimum(np.exp(_log_hypergeometric(hits, m, total, n)) / (1 - ratio) * _ROUNDING, 1)
     return np.where(possible, bound, np.where(above_mean, 0.0, 1.0))
 
 
@@ -63,15 +62,16 @@ def two_proportions_p(
     Examples
     --------
     >>> two_proportions_p(10, 10_000, np.array([4, 60]), 4_096, side="greater").round(4).tolist()
-    [0.8386, 0.0]
+    [1.0, 0.0]
     """
-    k1, n1, k2, n2 = (np.asarray(a, np.float64) for a in (k1, n1, k2, n2))
-    marked, rows = k1 + k2, n1 + n2
-    greater = hypergeometric_tail(k2, n2, marked, rows)
+    before, rows_before, now, rows_now = _floats(k1, n1, k2, n2)
+    marked, rows = before + now, rows_before + rows_now
+    greater = hypergeometric_tail(now, rows_now, marked, rows)
     if side == "greater":
         return greater
-    less = hypergeometric_tail(k1, n1, marked, rows)
-    return np.minimum(2 * np.minimum(greater, less), 1)
+    less = hypergeometric_tail(before, rows_before, marked, rows)
+    both: Floats = np.minimum(2 * np.minimum(greater, less), 1)
+    return both
 
 
 def beyond_range_p(k: FloatsLike, m: FloatsLike, n: FloatsLike) -> Floats:
@@ -90,16 +90,23 @@ def beyond_range_p(k: FloatsLike, m: FloatsLike, n: FloatsLike) -> Floats:
     Examples
     --------
     >>> beyond_range_p(np.array([0, 1, 3]), 100, 10_000).round(8).tolist()
-    [1.0, 0.0197069, 3.74e-06]
+    [1.0, 0.01970494, 3.74e-06]
     """
-    k, m, n = np.broadcast_arrays(*(np.asarray(a, np.float64) for a in (k, m, n)))
-    possible = (k > 0) & (k <= m) & (n > 0)
-    k, m, n = (np.where(possible, a, 1) for a in (k, m, n))
-    p = np.exp(_log_hypergeometric(k, k, m, n + m)) * ((k + 1) - k * (m - k) / (n + m - k)) * _ROUNDING
-    return np.where(possible, np.minimum(p, 1), np.where((k > m) & (n > 0), 0.0, 1.0))
+    outside, new, old = _floats(k, m, n)
+    possible = (outside > 0) & (outside <= new) & (old > 0)
+    impossible = (outside > new) & (old > 0)
+    outside, new, old = (np.where(possible, a, 1) for a in (outside, new, old))
+    corner = np.exp(_log_hypergeometric(outside, outside, new, new + old)) * _ROUNDING
+    p = corner * (outside + 1 - outside * (new - outside) / (new + old - outside))
+    return np.where(possible, np.minimum(p, 1), np.where(impossible, 0.0, 1.0))
 
 
-def _log_hypergeometric(k: Floats, m: Floats, K: Floats, N: Floats) -> Floats:
-    """log P(X = k), for m < N and k within the support."""
-    share = m / N
-    return log_binomial(k, K, share) + log_binomial(m - k, N - K, share) - log_binomial(m, N, share)
+def _log_hypergeometric(k: Floats, drawn: Floats, marked: Floats, rows: Floats) -> Floats:
+    """log P(X = k), for drawn < rows and k within the support."""
+    share = drawn / rows
+    log = log_binomial(k, marked, share) + log_binomial(drawn - k, rows - marked, share)
+    return log - log_binomial(drawn, rows, share)
+
+
+def _floats(*arguments: FloatsLike) -> list[Floats]:
+    return list(np.broadcast_arrays(*(np.asarray(argument, np.float64) for argument in arguments)))

@@ -13,7 +13,7 @@ from torchserve_drift.stats.saddlepoint import Floats, FloatsLike
 
 
 class Moments(NamedTuple):
-    """Rows, mean, and second and third central moments (divided by the rows) of scores; numbers, or arrays of features."""
+    """Rows, mean, and second and third central moments (divided by the rows) of scores; one feature's or arrays."""
 
     rows: FloatsLike
     mean: FloatsLike
@@ -88,8 +88,8 @@ def shift_p(window: Moments, baseline: Moments) -> Floats:
     -----
     Under the null both are samples of one distribution, whose moments are best known from both together; the baseline
     alone would understate those of rare values. The mean difference has variance v (1/m + 1/n) and third cumulant
-    c (1/m² - 1/n²). Each tail is the larger of the normal one and that of the gamma distribution (Pearson's type III) with
-    these cumulants: z² and scores of rare values have sums with far heavier tails than the normal.
+    c (1/m² - 1/n²). Each tail is the larger of the normal one and that of the gamma distribution (Pearson's type III)
+    with these cumulants: z² and scores of rare values have sums with far heavier tails than the normal.
 
     References
     ----------
@@ -121,7 +121,7 @@ def _pooled(m: Floats, n: Floats, difference: Floats, window: Moments, baseline:
 
 
 def _gamma_tail(t: Floats, skew: Floats) -> Floats:
-    """P(T >= t) for t >= 0 and T gamma-distributed, shifted to mean 0 and scaled to variance 1; 0 where skew is not above 0."""
+    """P(T >= t) for t >= 0 and T of a gamma distribution moved to mean 0 and variance 1; 0 where skew is not above 0."""
     from scipy.special import gammaincc
 
     right = skew > 1e-3  # below, it is the normal one

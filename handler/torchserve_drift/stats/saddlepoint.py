@@ -1,4 +1,4 @@
-"""Logarithms of binomial probabilities without the cancellation of large log-factorials (Loader's saddle-point form)."""
+"""Logarithms of binomial probabilities, without the cancellation of large log-factorials (Loader's form)."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ from torchserve_drift.stats.ecdf import code_shares
 class NumericCodes:
     """Codes of one numeric feature: 2j + 1 for a value equal to ``distinct[j]``, 2j for one in the gap before it.
 
-    ``distinct`` (J,) the sorted distinct values of the baseline's sample; ``below`` and ``at`` (2J + 1,) the share of that
-    sample which is less than, and at most, a value of each code; ``sample_count`` its values.
+    ``distinct`` (J,) the sorted distinct values of the baseline's sample; ``below`` and ``at`` (2J + 1,) the share of
+    that sample which is less than, and at most, a value of each code; ``sample_count`` its values.
 
     Examples
     --------

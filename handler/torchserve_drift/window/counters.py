@@ -64,5 +64,9 @@ def describe(values: Floats) -> Mapping[str, Any]:
         "rows_rejected": {reason: int(values[i]) for i, reason in enumerate(REASONS)},
         "errors": {stage: int(values[len(REASONS) + i]) for i, stage in enumerate(STAGES)},
         "unknown": int(values[_UNKNOWN]),
-        "observe_seconds": {"le": list(OBSERVE_BOUNDS), "counts": counts.astype(int).tolist(), "sum": float(values[_SUM])},
+        "observe_seconds": {
+            "le": list(OBSERVE_BOUNDS),
+            "counts": counts.astype(int).tolist(),
+            "sum": float(values[_SUM]),
+        },
     }

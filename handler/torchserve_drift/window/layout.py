@@ -19,8 +19,8 @@ VALID, MISSING, MISTYPED = 0, 1, 2
 """Offsets in every feature's part of the vector: values that take part in statistics, missing, of a wrong type."""
 
 INFINITE, OUTSIDE, SUM, SUM_SQUARES, BINS = 3, 4, 5, 6, 7
-"""Further offsets of a numeric feature. The sums are of (value - baseline mean) / baseline std; the bins count values up to
-each of the baseline's edges, and beyond the last."""
+"""Further offsets of a numeric feature. The sums are of (value - baseline mean) / baseline std; the bins count values
+up to each of the baseline's edges, and beyond the last."""
 
 UNSEEN, CATEGORIES = 3, 4
 """Further offsets of a categorical feature: rows of categories the baseline lacks, then rows of each of its own."""
@@ -37,8 +37,10 @@ _BYTES_PER_RESERVOIR_VALUE = 15 * 4
 class Layout:
     """Sizes of one segment, all fixed at start.
 
-    ``offsets`` (F,) where each feature's part of the tally vector begins, ``length`` of that vector, ``panes`` per window,
-    ``ring_rows`` raw rows that may wait for a fold, ``pool_rows`` rows in the pool, ``reservoir_rows`` rows in a sample.
+    ``offsets`` (F,) where each feature's part of the tally vector begins, ``length`` of that vector, ``panes`` per
+    window,
+    ``ring_rows`` raw rows that may wait for a fold, ``pool_rows`` rows in the pool, ``reservoir_rows`` rows in a
+    sample.
     """
 
     offsets: tuple[int, ...]
@@ -69,8 +71,8 @@ def tally_width(feature: FeatureBaseline) -> int:
 def layout_for(baseline: Baseline, windows: int, reservoir_rows: int) -> Layout:
     """The layout for a baseline's features.
 
-    With the default windows and five or more numeric features a segment is at most 15 x reservoir_rows x features x 4 bytes;
-    features of very many categories take their tallies beyond that, in as few panes as make sense.
+    With the default windows and five or more numeric features a segment is at most 15 x reservoir_rows x features x 4
+    bytes; features of very many categories take their tallies beyond that, in as few panes as make sense.
     """
     widths = [tally_width(feature) for feature in baseline.features]
     offsets = tuple(int(offset) for offset in np.cumsum([1, *widths[:-1]]))

@@ -1,4 +1,5 @@
-"""The segments of all workers of a model version, read as one: tallies added up, samples merged by the smallest priorities."""
+"""The segments of all workers of a model version, read as one: tallies added up, samples merged by the smallest
+priorities."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ _ATTEMPTS = 8
 
 @dataclass(frozen=True, eq=False)
 class WindowRows:
-    """One window over all workers: ``tally`` (length,) of all its rows, ``codes`` (F, sample_rows) of its uniform sample."""
+    """One window over all workers: ``tally`` (length,) of all its rows, ``codes`` (F, sample_rows) of its uniform
+    sample."""
 
     tally: Floats
     codes: npt.NDArray[np.uint16]
@@ -27,7 +29,7 @@ class WindowRows:
 
     @property
     def sample_rows(self) -> int:
-        return self.codes.shape[1]
+        return int(self.codes.shape[1])
 
 
 @dataclass(frozen=True, eq=False)

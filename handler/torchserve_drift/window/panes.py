@@ -13,8 +13,8 @@ from torchserve_drift.config import Window
 class PaneGrid:
     """The panes of each window: of equal spans of time, or of equally many rows of the writer.
 
-    A window of time is its newest panes, the one being filled included, and spans between (n - 1) / n of its length and all
-    of it. A window of rows holds at least its number of newest rows, and at most one pane more.
+    A window of time is its newest panes, the one being filled included, and spans between (n - 1) / n of its length
+    and all of it. A window of rows holds at least its number of newest rows, and at most one pane more.
     """
 
     def __init__(self, windows: Sequence[Window], panes: int) -> None:
@@ -32,7 +32,8 @@ class PaneGrid:
         return rows
 
     def ids(self, times: npt.NDArray[np.float64], first_row: int) -> npt.NDArray[np.int64]:
-        """The pane of each row in each window (W, m), for rows at ``times`` (m,) of which the first is row ``first_row``."""
+        """The pane of each row in each window (W, m), for rows at ``times`` (m,) of which the first is row
+        ``first_row``."""
         ids = np.empty((len(self._windows), len(times)), dtype=np.int64)
         for w, window in enumerate(self._windows):
             if window.seconds is not None:

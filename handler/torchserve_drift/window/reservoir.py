@@ -1,9 +1,10 @@
 """The pool of whole rows from which the uniform sample of any window can be taken.
 
-Every row gets a uniform random priority. The sample of a window is its rows with the k smallest priorities; a row is of no
-use any more once k newer rows have smaller ones, since then it is in no window's sample, now or later (bottom-k sampling
-over a sliding window: Babcock, Datar and Motwani, SODA 2002; Gemulla and Lehner, SIGMOD 2008). Samples of several pools merge
-by taking the k smallest of their union.
+Every row gets a uniform random priority. The sample of a window is its rows with the k smallest priorities; a row is
+of no use any more once k newer rows have smaller ones, since then it is in no window's sample, now or later (bottom-k
+sampling
+over a sliding window: Babcock, Datar and Motwani, SODA 2002; Gemulla and Lehner, SIGMOD 2008). Samples of several
+pools merge by taking the k smallest of their union.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ def smallest(priorities: Priorities, k: int) -> npt.NDArray[np.intp]:
 def still_needed(sequence: Sequence, priorities: Priorities, k: int) -> npt.NDArray[np.bool_]:
     """Which rows (N,) may still be in some window's sample, now or later; a few more than the fewest possible.
 
-    ``sequence`` (N,) tells the rows' order, newest highest; the rows come in any order. Works in blocks from the newest to
-    the oldest: a row stays if its priority is below the k-th smallest of all newer blocks.
+    ``sequence`` (N,) tells the rows' order, newest highest; the rows come in any order. Works in blocks from the
+    newest to the oldest: a row stays if its priority is below the k-th smallest of all newer blocks.
     """
     step = max(64, k // 4)
     newest_first = np.argsort(-sequence, kind="stable")

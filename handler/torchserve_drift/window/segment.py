@@ -1,9 +1,10 @@
 """One writer's share of the windows, in memory that outlives it: where everything lies, and reading it.
 
-Everything lies in one buffer of a size fixed at start. The request path appends rows to a ring and advances ``appended``.
-A fold moves them into tallies and pool: it writes new totals and current panes into the spare of two state copies, and one
-8-byte store (``commit``) makes that copy the valid one; only then are the rows wiped from the ring and their room given back
-(``released``). A process killed at any moment leaves the previous state whole and
+Everything lies in one buffer of a size fixed at start. The request path appends rows to a ring and advances
+``appended``.
+A fold moves them into tallies and pool: it writes new totals and current panes into the spare of two state copies, and
+one 8-byte store (``commit``) makes that copy the valid one; only then are the rows wiped from the ring and their room
+given back (``released``). A process killed at any moment leaves the previous state whole and
 its unfolded rows in the ring, for the next owner to fold.
 """
 
@@ -16,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from torchserve_drift.window import counters
-from torchserve_drift.window.layout import Layout
+from torchserve_drift.window.layout import ROWS, Layout
 from torchserve_drift.window.panes import PaneGrid
 
 Floats = npt.NDArray[np.float64]
@@ -25,6 +26,7 @@ Buffer = Union[bytearray, memoryview, Any]
 MAGIC = b"torchserve-drift"
 FORMAT = 1
 _HEADER_BYTES = 64
+_READ_ATTEMPTS = 8
 
 FOLDED, SAMPLE_LIMIT, LIMITED_AT, WINDOW_INTEGERS = 0, 1, 2, 3
 """Fields of a state copy's integers; then, per window, the current pane's id and first row."""
@@ -128,6 +130,16 @@ class SegmentView:
     def _floats(self) -> Floats:
         floats: Floats = self.arrays.floats[self.generation & 1]
         return floats
+
+    def is_consistent(self) -> bool:
+        """Whether the valid state copy is one that a writer would leave; checked before another's segment is read."""
+        for _ in range(_READ_ATTEMPTS):
+            generation = self.generation
+            limit = self.sample_limit
+            sane = self.folded >= 0 and self.totals[ROWS] == self.folded and 0 < limit <= self.layout.reservoir_rows
+            if sane or self.generation == generation:
+                return bool(sane)
+        return True  # its writer commits faster than we look: it lives
 
     def own_time(self, now: float) -> float:
         """``now`` in the segment's own time, which never runs backwards."""

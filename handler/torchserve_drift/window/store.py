@@ -1,16 +1,14 @@
 """All segments of one model version: this process's own to write, every worker's to read.
 
-Without a directory the one segment is private memory. With one, each worker has a file in it, mapped into memory and locked
-while it lives; a worker that starts takes over a file whose owner is gone, rows in the ring and windows included.
+Without a directory the one segment is private memory. With one, each worker has a file in it; a worker that starts takes
+over a file whose owner is gone, rows in the ring and windows included.
 """
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import mmap
 import os
-import uuid
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,60 +19,21 @@ import numpy as np
 from torchserve_drift.baseline.profile import Baseline
 from torchserve_drift.config import Window
 from torchserve_drift.window.coding import codes_for
+from torchserve_drift.window.counters import LENGTH
+from torchserve_drift.window.files import SegmentDirectory, SegmentFile
 from torchserve_drift.window.layout import Layout, fingerprint, layout_for
 from torchserve_drift.window.merge import WindowRows, window_rows
 from torchserve_drift.window.panes import PaneGrid
-from torchserve_drift.window.segment import FORMAT, MAGIC, Floats, SegmentView, header, size_of
+from torchserve_drift.window.segment import Floats, SegmentView, header, size_of
 from torchserve_drift.window.tally import Tallier
 from torchserve_drift.window.writer import SegmentWriter
 
-_SUFFIX = ".segment"
 _logger = logging.getLogger("torchserve_drift")
-
-
-class _File:
-    """A mapped segment file; ``locked`` while this process is its owner. Forked children let go of the lock."""
-
-    def __init__(self, path: Path, size: int, *, create: bool) -> None:
-        self.path = path
-        self.descriptor = os.open(path, os.O_RDWR | (os.O_CREAT | os.O_EXCL if create else 0) | os.O_NOFOLLOW, 0o600)
-        try:
-            if create:
-                self.locked = self.try_lock()
-                os.posix_fallocate(self.descriptor, 0, size)  # a full disk is an error here, not a SIGBUS later
-            else:
-                self.locked = False
-            if os.fstat(self.descriptor).st_size != size:
-                raise ValueError(f"size {os.fstat(self.descriptor).st_size}, not {size}")
-            self.memory = mmap.mmap(self.descriptor, size)
-        except BaseException:
-            os.close(self.descriptor)
-            if create:
-                path.unlink(missing_ok=True)
-            raise
-
-    def try_lock(self) -> bool:
-        """Become the owner; False while another process is."""
-        try:
-            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
-        self.locked = True
-        return True
-
-    def unlock(self) -> None:
-        fcntl.flock(self.descriptor, fcntl.LOCK_UN)
-        self.locked = False
-
-    def close(self) -> None:
-        """Release lock and descriptor; the mapping lives as long as its arrays."""
-        if self.descriptor >= 0:
-            os.close(self.descriptor)
-            self.descriptor = -1
+_RETRY_AFTER_TENDS = 200
 
 
 class Store:
-    """Windows of one model version. Writing is thread-safe; `windows` is for one thread."""
+    """Windows of one model version. Writing is thread-safe; `windows`, `totals` and `tend` are for one thread."""
 
     def __init__(
         self,
@@ -86,13 +45,15 @@ class Store:
         seed: Optional[int] = None,
     ) -> None:
         self.layout: Layout = layout_for(baseline, len(windows), reservoir_rows)
+        self.codes = codes_for(baseline)
         self._grid = PaneGrid(windows, self.layout.panes)
-        self._header = header(fingerprint(baseline, tuple(windows), self.layout))
-        self._tallier, self.codes = Tallier(baseline, self.layout), codes_for(baseline)
+        self._tallier = Tallier(baseline, self.layout)
         self._rng = np.random.default_rng(seed)
-        self._directory = directory
-        self._own: Optional[_File] = None
-        self._others: dict[str, _File] = {}
+        head = header(fingerprint(baseline, tuple(windows), self.layout))
+        self._directory = SegmentDirectory(directory, self.size_bytes, head) if directory is not None else None
+        self._own: Optional[SegmentFile] = None
+        self._others: dict[str, SegmentFile] = {}
+        self._tends_alone = 0
         self.writer = self._open()
         here = weakref.ref(self)
         os.register_at_fork(after_in_child=lambda: _let_go(here()))
@@ -110,55 +71,23 @@ class Store:
     def _open(self) -> SegmentWriter:
         if self._directory is not None:
             try:
-                self._own = self._take_over() or self._create()
+                self._own = self._directory.take_over()
+                if self._own is not None:
+                    writer = self._write(self._own.memory)
+                    if writer.is_plausible():
+                        _logger.info("windows continue after %d rows", writer.folded)
+                        return writer
+                    self._directory.discard(self._own.path, "its contents make no sense")
+                    self._own.close()
+                self._own = self._directory.create()
             except OSError as error:
-                _logger.warning("windows are kept in this process only: %s: %s", self._directory, error.strerror)
-        memory = self._own.memory if self._own else mmap.mmap(-1, self.size_bytes)
-        return self._write(memory)
+                self._own = None
+                _alone(self._directory.path, error)
+        _logger.info("windows start empty")
+        return self._write(self._own.memory if self._own else mmap.mmap(-1, self.size_bytes))
 
     def _write(self, memory: mmap.mmap) -> SegmentWriter:
         return SegmentWriter(memory, self.layout, self._grid, tallier=self._tallier, codes=self.codes, rng=self._rng)
-
-    def _create(self) -> _File:
-        assert self._directory is not None
-        file = _File(self._directory / f"{uuid.uuid4().hex}{_SUFFIX}", self.size_bytes, create=True)
-        file.memory[: len(self._header)] = self._header
-        return file
-
-    def _take_over(self) -> Optional[_File]:
-        """The file of a worker that is gone, ours from now on; files that cannot be ours are removed."""
-        for path in self._paths():
-            file = self._map(path)
-            if file is not None and file.try_lock():
-                return file
-            if file is not None:
-                file.close()
-        return None
-
-    def _paths(self) -> list[Path]:
-        assert self._directory is not None
-        return sorted(self._directory.glob(f"*{_SUFFIX}"))
-
-    def _map(self, path: Path) -> Optional[_File]:
-        """The segment at ``path``; ``None``, and the file removed where nobody owns it, if it is not one of ours."""
-        try:
-            file = _File(path, self.size_bytes, create=False)
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError) as error:
-            self._discard(path, str(error))
-            return None
-        if file.memory[: len(self._header)] == self._header:
-            return file
-        if file.try_lock():  # a file being created is locked, and has its header soon
-            foreign = file.memory[: len(MAGIC) + 1] != MAGIC + bytes([FORMAT])
-            self._discard(path, "no segment" if foreign else "made for another baseline or other windows")
-        file.close()
-        return None
-
-    def _discard(self, path: Path, why: str) -> None:
-        _logger.warning("windows in %s are dropped: %s", path.name, why)
-        path.unlink(missing_ok=True)
 
     def append(self, rows: Floats, now: float) -> None:
         """Take rows (m, F); where the ring is full, the caller does the fold it waits for."""
@@ -168,23 +97,74 @@ class Store:
             while not self.writer.append(part, now):
                 self.writer.fold()
 
+    def tend(self) -> None:
+        """Mend what happened to our own file: deleted, it is written anew; full of garbage, it is begun anew.
+
+        A process that found no room for a file tries again every now and then.
+        """
+        if self._directory is None:
+            return
+        plausible = self.writer.is_plausible()
+        if self._own is None:
+            self._tends_alone += 1
+            if plausible and self._tends_alone % _RETRY_AFTER_TENDS:
+                return
+        elif plausible and self._own.is_linked():
+            return
+        if not plausible:
+            _logger.warning("windows start empty: the contents of the old ones make no sense any more")
+        self._renew(keep=plausible)
+
+    def _renew(self, *, keep: bool) -> None:
+        """Go on in a new file (in private memory, where none can be made), with what the old one holds if ``keep``."""
+        assert self._directory is not None
+        file = None
+        try:
+            file = self._directory.create()
+        except OSError as error:
+            if self._own is not None:
+                _alone(self._directory.path, error)
+            if keep:  # the old memory serves as well, only nobody else can find it
+                self._forget_own()
+                return
+        memory = file.memory if file is not None else mmap.mmap(-1, self.size_bytes)
+        old = self.writer
+        with old.retired():
+            if keep:
+                memory[:] = old.memory[:]
+            self.writer = self._write(memory)
+        self._forget_own()
+        self._own = file
+
+    def _forget_own(self) -> None:
+        if self._own is not None:
+            self._own.close()
+        self._own = None
+
     def segments(self) -> list[SegmentView]:
         """This process's segment and those of all other workers, also of those that are gone."""
         if self._own is None or self._directory is None:
             return [self.writer]
-        paths = {path.name: path for path in self._paths() if path != self._own.path}
-        for name in [name for name in self._others if name not in paths]:
+        paths = {path.name: path for path in self._directory.paths() if path != self._own.path}
+        for name in [name for name, file in self._others.items() if name not in paths or not file.is_linked()]:
             self._others.pop(name).close()
         for name, path in paths.items():
             if name not in self._others:
-                file = self._map(path)
+                file = self._directory.open(path)
                 if file is not None:
                     self._others[name] = file
-        others = [self._read(file) for file in self._others.values()]
-        return [self.writer, *(view for view in others if view.generation > 0)]
+        views = [self._read(file) for file in list(self._others.values())]
+        return [self.writer, *(view for view in views if view is not None)]
 
-    def _read(self, file: _File) -> SegmentView:
+    def _read(self, file: SegmentFile) -> Optional[SegmentView]:
         view = SegmentView(file.memory, self.layout, self._grid)
+        if view.generation == 0:
+            return None
+        if not view.is_consistent():
+            if file.try_lock():
+                assert self._directory is not None
+                self._directory.discard(file.path, "its contents make no sense")
+            return None
         if view.appended > view.folded and file.try_lock():  # its owner is gone and left rows in the ring
             try:
                 self._write(file.memory).fold()
@@ -205,17 +185,21 @@ class Store:
 
     def counters(self) -> Floats:
         """The counters of all workers, added up."""
-        counters: Floats = sum(view.arrays.counters for view in self.segments())
+        counters: Floats = sum((view.arrays.counters for view in self.segments()), np.zeros(LENGTH))
         return counters
 
     def close(self) -> None:
         """Give the segment up, for another process to take over."""
-        for file in [self._own, *self._others.values()]:
-            if file is not None:
-                file.close()
-        self._own, self._others = None, {}
+        self._forget_own()
+        for file in self._others.values():
+            file.close()
+        self._others = {}
 
 
 def _let_go(store: Optional[Store]) -> None:
     if store is not None:
         store.close()
+
+
+def _alone(directory: Path, error: OSError) -> None:
+    _logger.warning("windows are kept in this process only: %s: %s", directory, error.strerror)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Callable
 
 import numpy as np
@@ -54,6 +56,8 @@ class SegmentWriter(SegmentView):
     ) -> None:
         super().__init__(buffer, layout, grid)
         self._tallier, self._codes, self._rng = tallier, codes, rng
+        self.memory = buffer
+        self._retired = False
         self._append_lock = threading.Lock()
         self.fold_lock = threading.RLock()
         self.counters = Counters(self.arrays.counters)
@@ -68,17 +72,20 @@ class SegmentWriter(SegmentView):
             a.commit[0] = 2
         a.pool_rows[a.pool_rows > self.folded] = 0
         self._free = np.flatnonzero(a.pool_rows == 0)
+        if not 0 <= self.waiting <= self.layout.ring_rows:
+            return  # garbage: `is_plausible` says so, nothing may be folded from it
         wiped = np.ones(self.layout.ring_rows, dtype=np.bool_)
         wiped[np.arange(self.folded, self.appended) % self.layout.ring_rows] = False
         a.ring[wiped] = 0.0
         a.released[0] = self.folded
 
     def append(self, rows: Floats, now: float) -> bool:
-        """Take ``rows`` (m, F) seen at ``now`` into the ring; False, and nothing taken, where it has too little room."""
+        """Take ``rows`` (m, F) seen at ``now`` into the ring; False, and nothing taken, where it has too little
+        room."""
         count, size, a = len(rows), self.layout.ring_rows, self.arrays
         with self._append_lock:
             written = int(a.appended[0])
-            if written + count - int(a.released[0]) > size:
+            if self._retired or written + count - int(a.released[0]) > size:
                 return False
             start = written % size
             end = start + count
@@ -91,6 +98,21 @@ class SegmentWriter(SegmentView):
             a.appended[0] = written + count
         return True
 
+    @contextmanager
+    def retired(self) -> Iterator[None]:
+        """Append and fold nothing any more; while the context lasts nobody is in the midst of either."""
+        with self.fold_lock, self._append_lock:
+            self._retired = True
+            yield
+
+    def is_plausible(self) -> bool:
+        """Whether the segment's bookkeeping agrees with itself, as it always does unless somebody else wrote into it."""
+        with self.fold_lock, self._append_lock:
+            a = self.arrays
+            released, appended = int(a.released[0]), int(a.appended[0])
+            in_order = released <= self.folded <= appended <= released + self.layout.ring_rows
+            return in_order and self.is_consistent()
+
     @property
     def waiting(self) -> int:
         """Rows in the ring that no fold has taken yet."""
@@ -100,7 +122,7 @@ class SegmentWriter(SegmentView):
         """Move the waiting rows into tallies and pool; ``pause`` is called now and then, to let other threads in."""
         size = self.layout.ring_rows
         with self.fold_lock:
-            end = self.appended
+            end = self.folded if self._retired else self.appended
             while self.folded < end:
                 begin = self.folded % size
                 stop = min(size, begin + end - self.folded)

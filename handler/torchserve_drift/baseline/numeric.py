@@ -1,0 +1,206 @@
+"""What the columns of numbers hold, by Ibis expressions whose results do not depend on the order of the rows.
+
+Sums of floats do depend on it, and so on the number of threads. So the sums here are of fixed-point numbers of 78 bits,
+scaled to the largest value: exact, hence the same in any order.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, Optional
+
+import numpy as np
+import numpy.typing as npt
+
+from torchserve_drift.baseline.profile import QUANTILE_LEVELS
+from torchserve_drift.baseline.source import Progress
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir
+
+EXACT_QUANTILE_ROWS = 20_000_000
+"""Beyond so many rows the quantiles are those of the sample: DuckDB holds a whole column in memory for exact ones."""
+
+Samples = Mapping[str, npt.NDArray[np.float64]]
+
+_LARGEST = sys.float_info.max
+_BITS = 78
+_AT_ONCE = 16
+"""Columns looked at by one query."""
+
+
+@dataclass
+class Numbers:
+    """One column: see `profile.NumericBaseline`. Filled step by step by `profiled`."""
+
+    place: str
+    count: int
+    present: int
+    minimum: float
+    maximum: float
+    mean: float = math.nan
+    scaled_mean: Fraction = Fraction(0)
+    std: float = 0.0
+    quantiles: npt.NDArray[np.float64] = field(default_factory=lambda: np.full(len(QUANTILE_LEVELS), np.nan))
+    edges: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    edge_counts: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+
+    @property
+    def shift(self) -> int:
+        """The power of two by which values are scaled to at most `_BITS` bits."""
+        return _BITS - math.frexp(max(abs(self.minimum), abs(self.maximum)))[1]
+
+
+def profiled(
+    rows: ir.Table, places: Sequence[str], total: int, samples: Samples, progress: Progress
+) -> dict[str, Numbers]:
+    """Every column of ``places``; ``samples`` (NaN where there is no value) give the quantiles of huge tables."""
+    columns: dict[str, Numbers] = {}
+    for start in range(0, len(places), _AT_ONCE):
+        progress("numbers", start, len(places))
+        some = _extremes(rows, places[start : start + _AT_ONCE])
+        filled = [column for column in some if column.count]
+        _set_quantiles(rows, filled, total, samples)
+        _set_means(rows, filled)
+        _set_deviations(rows, [column for column in filled if column.minimum < column.maximum])
+        columns.update({column.place: column for column in some})
+    return columns
+
+
+def finite(column: Any) -> Any:
+    """The expression of the column's finite values: null elsewhere (NaN is above every number in DuckDB's order)."""
+    import ibis
+
+    return ibis.ifelse(column.abs() <= _literal(_LARGEST), column, None)
+
+
+def _literal(value: float) -> Any:
+    import ibis
+
+    # as text: a bare literal would be read as a decimal first, and not be the same double
+    return ibis.literal(repr(value)).cast("float64")
+
+
+def _row(rows: ir.Table, expressions: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = rows.aggregate(**expressions).to_pyarrow().to_pylist()[0] if expressions else {}
+    return found
+
+
+def _extremes(rows: ir.Table, places: Sequence[str]) -> list[Numbers]:
+    expressions: dict[str, Any] = {}
+    for place in places:
+        value = finite(rows[place])
+        expressions[f"{place}_count"] = value.count()
+        expressions[f"{place}_present"] = (rows[place].notnull() & ~rows[place].isnan()).sum()
+        expressions[f"{place}_min"] = value.min()
+        expressions[f"{place}_max"] = value.max()
+    found = _row(rows, expressions)
+    return [
+        Numbers(
+            place,
+            count=found[f"{place}_count"],
+            present=found[f"{place}_present"] or 0,
+            minimum=_number(found[f"{place}_min"]),
+            maximum=_number(found[f"{place}_max"]),
+        )
+        for place in places
+    ]
+
+
+def _number(value: Optional[float]) -> float:
+    return math.nan if value is None else value + 0.0  # no -0.0, which may or may not be the least of several zeros
+
+
+def _set_quantiles(rows: ir.Table, columns: Sequence[Numbers], total: int, samples: Samples) -> None:
+    # halved where the difference of two values would be infinite
+    factors = {c.place: 1.0 if math.isfinite(c.maximum - c.minimum) else 0.5 for c in columns}
+    found = {column.place: _sampled_quantiles(samples[column.place], column) for column in columns}
+    if total <= EXACT_QUANTILE_ROWS:
+        found = {}
+        at_once = max(1, EXACT_QUANTILE_ROWS // max(total, 1))
+        for start in range(0, len(columns), at_once):
+            some = [column.place for column in columns[start : start + at_once]]
+            values = {place: finite(rows[place]) * _literal(factors[place]) for place in some}
+            levels = list(QUANTILE_LEVELS)
+            found.update(_row(rows, {place: value.quantile(levels) for place, value in values.items()}))
+        found = {place: np.array(values) / factors[place] for place, values in found.items()}
+    for column in columns:
+        # interpolation may overstep by a rounding
+        within = np.clip(found[column.place], column.minimum, column.maximum)
+        column.quantiles = np.maximum.accumulate(within) + 0.0
+        column.edges = np.unique(np.append(column.quantiles[1:-1], column.maximum))
+
+
+def _sampled_quantiles(sample: npt.NDArray[np.float64], column: Numbers) -> npt.NDArray[np.float64]:
+    known = sample[~np.isnan(sample)] if not np.isnan(sample).all() else np.array([column.minimum])
+    # halved, as above
+    return np.quantile(known / 2, QUANTILE_LEVELS) * 2
+
+
+def _set_means(rows: ir.Table, columns: Sequence[Numbers]) -> None:
+    """Means, and with the same scan the counts up to each edge."""
+    import ibis
+
+    expressions: dict[str, Any] = {}
+    for column in columns:
+        value = finite(rows[column.place])
+        edges = ibis.literal([repr(edge) for edge in column.edges.tolist()], type="array<string>")
+        expressions[f"{column.place}_sum"] = _fixed(_scaled(value, column.shift)).sum()
+        expressions[f"{column.place}_bins"] = _histogram(value, edges.cast("array<float64>"))
+    found = _row(rows, expressions)
+    for column in columns:
+        column.scaled_mean = Fraction(found[f"{column.place}_sum"]) / column.count
+        column.mean = float(column.scaled_mean / Fraction(2) ** column.shift)
+        bins = dict(found[f"{column.place}_bins"])
+        column.edge_counts = np.cumsum([bins.get(edge, 0) for edge in column.edges.tolist()], dtype=np.int64)
+
+
+def _histogram(values: Any, edges: Any) -> Any:
+    """DuckDB's: a map from each of ``edges`` to the number of values up to it and above the one before."""
+    import ibis
+
+    signature = (("float64", "array<float64>"), "map<float64, int64>")
+    return ibis.udf.agg.builtin(_declared, name="histogram", signature=signature)(values, edges)
+
+
+def _declared(values: Any, edges: Any) -> None:
+    """The parameters of a function that DuckDB has."""
+
+
+def _set_deviations(rows: ir.Table, columns: Sequence[Numbers]) -> None:
+    expressions, exponents = {}, {}
+    for column in columns:
+        centre = float(column.scaled_mean)
+        spread = max(_times(column.maximum, column.shift) - centre, centre - _times(column.minimum, column.shift))
+        exponents[column.place] = math.frexp(spread)[1]
+        share = (_scaled(finite(rows[column.place]), column.shift) - _literal(centre)) * _literal(
+            math.ldexp(1.0, -exponents[column.place])
+        )
+        expressions[column.place] = _fixed(share * share * _literal(2.0**_BITS)).sum()
+    found = _row(rows, expressions)
+    for column in columns:
+        # the squares were of differences from the mean's nearest double; far from zero that is not the mean
+        error = (column.scaled_mean - Fraction(float(column.scaled_mean))) / Fraction(2) ** exponents[column.place]
+        squares = max(Fraction(found[column.place]) / 2**_BITS - column.count * error**2, Fraction(0))
+        variance = float(squares / (column.count - 1))
+        try:
+            column.std = math.ldexp(math.sqrt(variance), exponents[column.place] - column.shift)
+        except OverflowError:
+            column.std = _LARGEST
+
+
+def _scaled(value: Any, shift: int) -> Any:
+    # in two steps, since 2**shift itself may be no double
+    return value * _literal(math.ldexp(1.0, shift // 2)) * _literal(math.ldexp(1.0, shift - shift // 2))
+
+
+def _times(value: float, shift: int) -> float:
+    return math.ldexp(math.ldexp(value, shift // 2), shift - shift // 2)
+
+
+def _fixed(value: Any) -> Any:
+    return value.cast("decimal(38, 0)")

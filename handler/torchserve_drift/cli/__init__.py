@@ -1,0 +1,53 @@
+"""The command `torchserve-drift`: one module a command, each a plain function."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Optional
+
+import click
+
+from torchserve_drift.errors import DriftError
+
+COMMANDS = {"baseline": "build", "show": "show", "check": "check", "archive": "archive", "status": "status"}
+"""Command to module; a module is imported only when its command is used, and defines ``command``."""
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> Optional[click.Command]:  # noqa: ARG002 - click's
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(f"{__name__}.{COMMANDS[cmd_name]}").command
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="torchserve-drift")
+def application() -> None:
+    """Drift monitoring for models served by TorchServe."""
+
+
+def main(arguments: Optional[list[str]] = None) -> None:
+    """Run the command line; errors are one line on stderr and exit code 2."""
+    try:
+        code = application.main(args=arguments, standalone_mode=False)
+    except DriftError as error:
+        _fail(str(error))
+    except click.ClickException as error:
+        _fail(error.format_message())
+    except (click.Abort, KeyboardInterrupt):
+        _fail("interrupted")
+    except OSError as error:
+        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    else:
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str) -> None:
+    print("torchserve-drift: " + " ".join(message.split()), file=sys.stderr)
+    sys.exit(2)

@@ -1,0 +1,89 @@
+"""`torchserve-drift check`: the live checks, on a file of production rows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Optional
+
+import click
+
+from torchserve_drift.errors import ConfigError
+from torchserve_drift.report import FeatureReport, Report
+
+
+@click.command("check")
+@click.argument("baseline")
+@click.argument("current")
+@click.option(
+    "--format", "form", type=click.Choice(["table", "json", "html"]), default="table", help="Form of the report."
+)
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@click.option("--config-file", help="A model-config.yaml whose drift: section holds the settings.")
+def command(baseline: str, current: str, form: str, as_json: bool, config_file: Optional[str]) -> int:
+    """Check the rows of CURRENT (csv, csv.gz, parquet, or a folder or glob of them) against BASELINE.
+
+    Exit code 0: no drift; 1: drift; 2: an error.
+    """
+    from torchserve_drift.baseline.profile import Baseline
+    from torchserve_drift.offline import check
+
+    report = check(Baseline.load(baseline), current, _section(config_file))
+    render = {"table": _table, "json": _json, "html": _html}["json" if as_json else form]
+    click.echo(render(report), nl=False)
+    return 1 if report.drifted else 0
+
+
+def _section(config_file: Optional[str]) -> Any:
+    if config_file is None:
+        return None
+    import yaml
+
+    try:
+        whole = yaml.safe_load(Path(config_file).read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{config_file!r} must be YAML: {error}") from None
+    if whole is not None and not isinstance(whole, dict):
+        raise ConfigError(f"{config_file!r} must be a section of settings, got {type(whole).__name__}")
+    return (whole or {}).get("drift")
+
+
+def _json(report: Report) -> str:
+    return json.dumps(report.to_dict(), indent=2) + "\n"
+
+
+def _table(report: Report) -> str:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    window = report.windows["all"]
+    table = Table(title=f"{window.rows} rows: {window.state.replace('_', ' ')}", box=box.SIMPLE, title_justify="left")
+    for heading in ("feature", "importance", "verdict", "p-value", "effect", "failed checks"):
+        table.add_column(heading, justify="right" if heading in ("importance", "p-value", "effect") else "left")
+    for feature in report.features:
+        table.add_row(*(Text(cell) for cell in _cells(feature)))
+    console = Console(width=None if click.get_text_stream("stdout").isatty() else 120)
+    with console.capture() as captured:
+        console.print(table)
+    return captured.get()
+
+
+def _cells(feature: FeatureReport) -> tuple[str, ...]:
+    found = feature.windows["all"]
+    main = found.checks.get("ks") or found.checks.get("chi2")
+    failed = [name for name, check in found.checks.items() if check.failed]
+    if "new_category" in failed and feature.unseen:
+        shown = [f"{category!r} {share:.1%}" for category, share in list(feature.unseen.items())[:5]]
+        failed.append("unseen: " + ", ".join(shown))
+    p_value = "-" if main is None or main.p_value is None else f"{main.p_value:.2g}"
+    effect = "-" if main is None else f"{main.effect:.3f}"
+    name = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in feature.name)
+    return name, f"{feature.importance:.3f}", "drifted" if found.drifted else "ok", p_value, effect, "; ".join(failed)
+
+
+def _html(report: Report) -> str:
+    from torchserve_drift.export.page import report_page
+
+    return report_page(report.to_dict())

@@ -1,0 +1,107 @@
+"""`torchserve-drift show`: what a baseline holds."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any, Optional
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+_SHOWN = 10
+"""Categories of a feature; the rest are counted."""
+
+_LEVELS = ("0.01", "0.05", "0.25", "0.5", "0.75", "0.95", "0.99")
+"""Quantiles in the table; JSON has all of them."""
+
+
+@click.command("show")
+@click.argument("file")
+@click.option("--json", "as_json", is_flag=True, help="Print everything but the samples as JSON.")
+def command(*, file: str, as_json: bool) -> None:
+    """Show what the baseline in FILE holds."""
+    from torchserve_drift.baseline.profile import Baseline
+
+    content = Baseline.load(file).to_dict()
+    if as_json:
+        click.echo(json.dumps(content))
+        return
+    # a pipe has no width: as wide as the tables need, so that no name is cut
+    console = Console(width=None if sys.stdout.isatty() else 240, highlight=False)
+    console.print(_facts(content))
+    numeric = [feature for feature in content["features"] if feature["kind"] == "numeric"]
+    categorical = [feature for feature in content["features"] if feature["kind"] == "categorical"]
+    if numeric:
+        console.print(_numeric(numeric))
+    if categorical:
+        console.print(_categorical(categorical))
+
+
+def printable(text: str) -> Text:
+    """``text`` with everything that a terminal would act on escaped, and no markup read in it.
+
+    Examples
+    --------
+    >>> printable("a[red]\\x1b[2J\\n").plain
+    'a[red]\\\\x1b[2J\\\\n'
+    """
+    shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return Text("".join(shown), overflow="fold")
+
+
+def _facts(content: dict[str, Any]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    for name in ("rows", "sample_rows", "created", "seed", "sha256"):
+        value = content[name]
+        shown = f"{value:,}" if name.endswith("rows") else str(value)
+        table.add_row(name.replace("_", " "), Text(shown, overflow="fold"))
+    return table
+
+
+def _numeric(features: list[dict[str, Any]]) -> Table:
+    table = Table(title="numeric", title_justify="left")
+    table.add_column("name", overflow="fold")
+    for heading in ("count", "missing", "invalid", "mean", "std", "min", *_LEVELS, "max", "importance"):
+        table.add_column(heading, justify="right")
+    for feature in features:
+        numbers = [feature[key] for key in ("mean", "std", "minimum")]
+        numbers += [feature["quantiles"][level] for level in _LEVELS] + [feature["maximum"]]
+        table.add_row(
+            printable(feature["name"]),
+            *(f"{feature[key]:,}" for key in ("count", "missing", "invalid")),
+            *map(_short, numbers),
+            _short(feature["importance"]),
+        )
+    return table
+
+
+def _categorical(features: list[dict[str, Any]]) -> Table:
+    table = Table(title="categorical", title_justify="left")
+    table.add_column("name", overflow="fold")
+    for heading in ("count", "missing"):
+        table.add_column(heading, justify="right")
+    table.add_column("categories", overflow="fold")
+    table.add_column("importance", justify="right")
+    for feature in features:
+        table.add_row(
+            printable(feature["name"]),
+            f"{feature['count']:,}",
+            f"{feature['missing']:,}",
+            printable(_listed(feature["categories"])),
+            _short(feature["importance"]),
+        )
+    return table
+
+
+def _listed(categories: list[dict[str, Any]]) -> str:
+    parts = [f"{entry['category']} {entry['share']:.1%}" for entry in categories[:_SHOWN]]
+    if len(categories) > _SHOWN:
+        parts.append(f"{len(categories) - _SHOWN:,} more")
+    return ", ".join(parts)
+
+
+def _short(number: Optional[float]) -> str:
+    return "-" if number is None else f"{number:.6g}"

@@ -1,0 +1,1 @@
+"""What monitoring costs, measured: `python -m bench_costs`."""

@@ -1,0 +1,356 @@
+"""The documents say what the code does: every setting, command, option and field, links that lead, code that parses."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import importlib
+import math
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple, Optional
+
+import click
+import pytest
+import yaml
+
+from torchserve_drift.checks import CATEGORICAL_CHECKS, NUMERIC_CHECKS
+from torchserve_drift.cli import COMMANDS, application
+from torchserve_drift.config import POLICIES, PREFIX, Alarms, Export, Settings, Thresholds
+from torchserve_drift.errors import ConfigError
+from torchserve_drift.export import families
+from torchserve_drift.report import STATES, CheckResult, FeatureReport, FeatureWindow, Report, WindowReport
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+FOLDERS = (".", "docs", "docs/decisions", "scripts", "tests/data", "model_store", "monitoring")
+DOCUMENTS = sorted(path.relative_to(ROOT).as_posix() for folder in FOLDERS for path in (ROOT / folder).glob("*.md"))
+_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+_CODE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@cache
+def read(name: str) -> str:
+    return (ROOT / name).read_text()
+
+
+class Block(NamedTuple):
+    language: str
+    code: str
+
+
+def blocks(language: str) -> Iterator[Any]:
+    for name in DOCUMENTS:
+        for number, found in enumerate(_CODE.finditer(read(name))):
+            if found[1] == language:
+                yield pytest.param(found[2], id=f"{name}-{number}")
+
+
+def table_rows(document: str, heading: str) -> Iterator[list[str]]:
+    """The cells of the table that has ``heading`` for its first line; backslashes and backticks are still in them."""
+    lines = document.splitlines()
+    assert lines.count(heading) == 1, heading
+    for line in lines[lines.index(heading) + 2 :]:
+        if not line.startswith("|"):
+            return
+        yield [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+
+
+# settings
+
+
+def keys_in(section: type[Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Each setting's key as the `drift:` section has it, and its default."""
+    made = section()
+    for field in dataclasses.fields(section):
+        value = getattr(made, field.name)
+        if field.name.startswith("min_effect_"):
+            yield f"{prefix}min_effect.{field.name[len('min_effect_'):]}", value
+        elif isinstance(value, (Alarms, Export)):
+            yield from keys_in(type(value), f"{field.name}.")
+        elif field.name != "features":
+            yield prefix + field.name, value
+
+
+SETTINGS = dict(keys_in(Settings))
+THRESHOLDS = dict(keys_in(Thresholds))
+
+
+def nested(key: str, value: object) -> dict[str, Any]:
+    first, _, rest = key.partition(".")
+    return {first: nested(rest, value) if rest else value}
+
+
+def setting(settings: Settings, key: str) -> Any:
+    value: Any = settings
+    for part in key.replace("min_effect.", "min_effect_").split("."):
+        value = getattr(value, part)
+    return value
+
+
+def settings_table() -> dict[str, list[str]]:
+    heading = "| key | default | values | environment variable | effect |"
+    return {row[0].strip("`"): row[1:] for row in table_rows(read("docs/configuration.md"), heading)}
+
+
+def thresholds_table() -> dict[str, list[str]]:
+    heading = "| key | default | unit | check |"
+    return {row[0].strip("`"): row[1:] for row in table_rows(read("docs/configuration.md"), heading)}
+
+
+def test_every_setting_is_documented_and_no_other() -> None:
+    assert settings_table().keys() == SETTINGS.keys()
+    assert thresholds_table().keys() == THRESHOLDS.keys()
+
+
+@pytest.mark.parametrize("section", ["", "alarms.", "alarms.min_effect.", "export.", "features.x."])
+def test_every_key_that_the_parser_knows_is_documented(section: str) -> None:
+    tree: Mapping[str, Any] = nested(section + "no_such_key", 1)
+    with pytest.raises(ConfigError) as caught:
+        Settings.from_mapping(tree)
+    known = str(caught.value).partition("known here: ")[2].split(", ")
+    documented = thresholds_table() if section.startswith("features") else settings_table()
+    assert {key if section.startswith("features") else section + key for key in known} <= documented.keys()
+
+
+@pytest.mark.parametrize("key", SETTINGS)
+def test_a_documented_default_is_the_default(key: str) -> None:
+    default = yaml.safe_load(settings_table()[key][0].strip("`"))
+    assert setting(Settings.from_mapping(nested(key, default)), key) == SETTINGS[key]
+
+
+@pytest.mark.parametrize("key", SETTINGS)
+def test_a_documented_variable_sets_it(key: str) -> None:
+    variable = settings_table()[key][2].strip("`")
+    with pytest.raises(ConfigError, match=re.escape(key.split(".")[-1])):
+        Settings.from_mapping({}, {variable: "[[]]"})  # a value of no setting
+
+
+@pytest.mark.parametrize("key", THRESHOLDS)
+def test_a_documented_threshold_has_its_default_and_its_variable(key: str) -> None:
+    default = yaml.safe_load(thresholds_table()[key][0].strip("`"))
+    assert getattr(Settings.from_mapping({"features": {"x": {key: default}}}).thresholds("x"), key) == THRESHOLDS[key]
+    assert f"`{PREFIX}FEATURES__<name>__<KEY>`" in read("docs/configuration.md")
+    set_by_variable = Settings.from_mapping({}, {f"{PREFIX}FEATURES__My_x__{key.upper()}": "0.5"})
+    assert getattr(set_by_variable.thresholds("My_x"), key) == 0.5
+
+
+def documented_ranges() -> Iterator[Any]:
+    values = {key: cells[1] for key, cells in settings_table().items()}
+    values |= {f"features.x.{key}": cells[1] for key, cells in thresholds_table().items()}
+    for key, text in values.items():
+        closed = re.search(r"(?:^|, )([\d.,]+) to ([\d.,]+)$", text)
+        half_open = re.fullmatch(r"above ([\d.]+)(?:, at most ([\d.]+))?", text)
+        if closed:
+            yield pytest.param(key, number(closed[1]), number(closed[2]), None, id=key)
+        elif half_open:
+            yield pytest.param(key, None, half_open[2] and number(half_open[2]), number(half_open[1]), id=key)
+
+
+def number(text: str) -> Any:
+    return yaml.safe_load(text.replace(",", ""))
+
+
+@pytest.mark.parametrize(("key", "lowest", "highest", "beyond"), list(documented_ranges()))
+def test_a_documented_range_is_the_range(
+    key: str, lowest: Optional[float], highest: Optional[float], beyond: Optional[float]
+) -> None:
+    for value in (lowest, highest):
+        if value is not None:
+            Settings.from_mapping(nested(key, value))
+    refused = [beyond] if lowest is None else [lowest - 1]
+    refused += [] if highest is None else [highest + 1]
+    for value in refused:
+        with pytest.raises(ConfigError, match=re.escape(key)):
+            Settings.from_mapping(nested(key, value))
+
+
+def test_ranges_are_documented_where_there_are_some() -> None:
+    assert len(list(documented_ranges())) == 14
+
+
+def test_every_policy_and_check_is_explained() -> None:
+    text = read("docs/configuration.md")
+    for policy in POLICIES:
+        assert f"**`{policy}`**" in text
+    assert set(re.findall(r"`(\w+)`: ", " ".join(cells[2] for cells in thresholds_table().values()))) | {"ks", "chi2"} == {
+        *NUMERIC_CHECKS,
+        *CATEGORICAL_CHECKS,
+    }
+
+
+def test_the_arithmetic_of_the_budget() -> None:
+    from torchserve_drift.verdict import level
+
+    checks = 10 * len(NUMERIC_CHECKS) + 5 * len(CATEGORICAL_CHECKS)
+    alpha = level([None] * 3, Alarms(), evaluate_every=Settings().evaluate_every, checks_per_window=checks)
+    text = " ".join(read("docs/configuration.md").split())
+    assert (
+        f"Ten numeric and five categorical features are {checks} checks; in three windows {3 * checks} p-values at every "
+        f"look; 30 days have 172,800 looks of 15 seconds. So alpha = 1 / (172,800 × {3 * checks}) = {alpha:.1e}"
+    ).replace("e-08", "e-8") in text
+    least = {a: math.sqrt(-math.log(a / 2) / 2 * (1 / 4096 + 1 / 10_000)) for a in (alpha, 0.05)}
+    assert f"from a distance of {least[alpha]:.3f} on, where {least[0.05]:.3f} would do for alpha = 0.05" in text
+    assert f"{1 - 0.95**20:.0%}".replace("%", " %") + " of looks" in text
+
+
+# commands
+
+
+def sections(name: str) -> dict[str, str]:
+    parts = re.split(r"^## (.+)$", read(name), flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2]))
+
+
+def command(name: str) -> click.Command:
+    found = application.get_command(click.Context(application), name)
+    assert found is not None
+    return found
+
+
+def options(name: str) -> dict[str, click.Option]:
+    return {", ".join(p.opts): p for p in command(name).params if isinstance(p, click.Option)}
+
+
+def test_every_command_is_documented_and_no_other() -> None:
+    assert list(sections("docs/cli.md")) == list(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_is_documented_and_no_other(name: str) -> None:
+    rows = {row[0]: row[1] for row in table_rows(sections("docs/cli.md")[name], "| option | meaning |")}
+    documented = {frozenset(re.findall(r"`(-[-\w]+)`", cell)): (cell, text) for cell, text in rows.items()}
+    assert documented.keys() == {frozenset(option.opts) for option in options(name).values()}
+    for option in options(name).values():
+        cell, text = documented[frozenset(option.opts)]
+        assert text.endswith("Required.") == option.required
+        if isinstance(option.type, click.Choice):
+            assert cell.endswith(", ".join(option.type.choices))
+        if isinstance(option.default, (int, str)) and not isinstance(option.default, bool):
+            assert f"default {option.default}" in text or option.default == "default"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_argument_is_documented(name: str) -> None:
+    for parameter in command(name).params:
+        if isinstance(parameter, click.Argument):
+            assert f"`{str(parameter.name).upper()}`" in sections("docs/cli.md")[name]
+
+
+def commands_in(script: str) -> Iterator[list[str]]:
+    for line in script.replace("\\\n", " ").splitlines():
+        words = shlex.split(line, comments=True)
+        if words[:1] == ["torchserve-drift"]:
+            yield words[1 : words.index(">") if ">" in words else None]
+
+
+@pytest.mark.parametrize("script", list(blocks("bash")))
+def test_shell_examples_parse(script: str) -> None:
+    subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+    for name, *arguments in commands_in(script):
+        command(name).make_context(name, arguments)
+
+
+def test_there_is_an_example_of_every_command() -> None:
+    shown = {words[0] for found in _CODE.finditer(read("docs/cli.md")) for words in commands_in(found[2])}
+    assert shown == set(COMMANDS)
+
+
+# reports
+
+
+@pytest.mark.parametrize("kind", [Report, WindowReport, FeatureReport, FeatureWindow, CheckResult])
+def test_every_field_of_a_report_is_documented(kind: Any) -> None:
+    fields = getattr(kind, "_fields", None) or [field.name for field in dataclasses.fields(kind)]
+    rows = [line for line in read("docs/report.md").splitlines() if line.startswith("|")]
+    documented = " ".join(line.split("|")[1] for line in rows) + " ".join(line for line in rows if "`windows`" in line)
+    for field in fields:
+        assert f"`{field}`" in documented, f"{kind.__name__}.{field}"
+
+
+def test_every_state_and_check_of_a_report_is_documented() -> None:
+    for name in (*STATES, *NUMERIC_CHECKS, *CATEGORICAL_CHECKS):
+        assert f"`{name}`" in read("docs/report.md")
+
+
+def test_documented_paths_are_answered() -> None:
+    from snapshots import snapshot
+
+    from torchserve_drift.export.http import respond
+
+    one = snapshot()
+    for path, *_ in table_rows(read("docs/report.md"), "| path | answer |"):
+        target = path.strip("`").replace("<name>", one["model_name"]).replace("<version>", one["model_version"])
+        assert respond("GET", target, {}, lambda: [one]).status == 200, target
+
+
+# all documents
+
+
+def anchors(document: str) -> set[str]:
+    """The anchors of a document's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", _CODE.sub("", document), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_links_lead_somewhere(name: str) -> None:
+    for target in _LINK.findall(_CODE.sub("", read(name))):
+        if "://" not in target:
+            path, _, anchor = target.partition("#")
+            found = ((ROOT / name).parent / path).resolve() if path else ROOT / name
+            assert found.exists(), f"{name}: {target}"
+            assert not anchor or anchor in anchors(found.read_text()), f"{name}: {target}"
+
+
+def test_the_index_names_every_document() -> None:
+    linked = {(DOCS / target.partition("#")[0]).resolve() for target in _LINK.findall(read("docs/README.md"))}
+    assert {path.resolve() for path in DOCS.rglob("*.md")} - {(DOCS / "README.md").resolve()} <= linked
+
+
+@pytest.mark.parametrize("code", list(blocks("yaml")))
+def test_yaml_examples_are_valid(code: str) -> None:
+    content = yaml.safe_load(code)
+    assert isinstance(content, dict)
+    if "drift" in content:
+        Settings.from_mapping(content["drift"])
+
+
+@pytest.mark.parametrize("code", list(blocks("python")))
+def test_python_examples_import_what_is_there(code: str) -> None:
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] == "torchserve_drift":
+            for alias in node.names:
+                assert alias.name in names_in(str(node.module)), f"{node.module}.{alias.name}"
+
+
+def names_in(module: str) -> set[str]:
+    """A module's names; those of the handler read from its source, since importing it needs TorchServe."""
+    if module == "torchserve_drift.handler":
+        body = ast.parse((ROOT / "handler" / "torchserve_drift" / "handler.py").read_text()).body
+        return {node.name for node in body if isinstance(node, ast.ClassDef)}
+    imported = importlib.import_module(module)
+    return {*vars(imported), *getattr(imported, "__all__", ())}
+
+
+def test_only_metrics_that_exist_are_named() -> None:
+    known = {
+        families.PREFIX + name + suffix
+        for name, family in families.METRICS.items()
+        for suffix in (("_bucket", "_sum", "_count") if family.type == "histogram" else ("",))
+    }
+    for name in DOCUMENTS:
+        found = set(re.findall(rf"(?<![\w/]){families.PREFIX}\w+", read(name)))
+        assert found <= known, f"{name}: {found - known}"
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_fences_are_closed_and_name_their_language(name: str) -> None:
+    fences = [line for line in read(name).splitlines() if line.startswith("```")]
+    assert all(len(line) > 3 for line in fences[::2])
+    assert all(line == "```" for line in fences[1::2])
+    assert len(fences) % 2 == 0
