@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from profiles import baseline
-
 from torchserve_drift.mar.archive import Options, build_archive
 
 PROBE = """\

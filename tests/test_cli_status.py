@@ -8,8 +8,8 @@ import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
-from snapshots import check, found, numeric, report, snapshot, usual, window
 
+from snapshots import check, found, numeric, report, snapshot, usual, window
 from torchserve_drift.cli import main
 from torchserve_drift.export.server import Server
 

@@ -23,7 +23,11 @@ from torchserve_drift.features.encoding import (
 )
 from torchserve_drift.features.schema import Feature
 
-SCHEMA = (Feature("age", "numeric"), Feature("device", "categorical", ("mobile", "true", "3")), Feature("height", "numeric"))
+SCHEMA = (
+    Feature("age", "numeric"),
+    Feature("device", "categorical", ("mobile", "true", "3")),
+    Feature("height", "numeric"),
+)
 NUMBERS = (Feature("a", "numeric"), Feature("b", "numeric"))
 MISTYPED, MISSING = "mistyped", "missing"
 
@@ -94,7 +98,9 @@ def test_a_category_is_its_index_unseen_missing_or_mistyped(value: object, expec
     assert spelled([CategoryIndex(SCHEMA[1].categories).of(value)]) == [expected]
 
 
-ANY = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=4), st.just([]), st.just(10**400))
+ANY = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=4), st.just([]), st.just(10**400)
+)
 
 
 @given(st.lists(ANY, min_size=3, max_size=3))

@@ -9,8 +9,8 @@ import re
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from snapshots import check, found, hostile, report, snapshot, usual, window
 
+from snapshots import check, found, hostile, report, snapshot, usual, window
 from torchserve_drift.export.http import PHRASES, Request, RequestError, Responder, gzip_accepted, parse, respond
 from torchserve_drift.export.metrics import render
 from torchserve_drift.export.page import page

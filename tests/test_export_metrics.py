@@ -14,8 +14,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
-from snapshots import categorical, check, found, hostile, numeric, report, snapshot, usual, window
 
+from snapshots import categorical, check, found, hostile, numeric, report, snapshot, usual, window
 from torchserve_drift.export.families import METRICS, PREFIX, bound
 from torchserve_drift.export.metrics import SnapshotCollector, accepted, render
 

@@ -9,8 +9,8 @@ from html.parser import HTMLParser
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from snapshots import check, found, hostile, numeric, report, snapshot, usual, window
 
+from snapshots import check, found, hostile, numeric, report, snapshot, usual, window
 from torchserve_drift.export.page import STYLE_SOURCE, page, state
 
 VOID = {"meta", "br"}

@@ -18,8 +18,8 @@ import time
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from snapshots import numeric, snapshot, usual
 
+from snapshots import numeric, snapshot, usual
 from torchserve_drift.errors import ConfigError
 from torchserve_drift.export import connection as timing
 from torchserve_drift.export.metrics import render
@@ -126,6 +126,12 @@ def test_refused_requests_end_the_connection(server, request_bytes, status):
         received = read_all(peer)
     assert statuses(received) == [status]
     assert b"\r\nConnection: close\r\n" in received
+
+
+def test_a_refused_client_may_finish_what_it_says_and_then_read_why(server):
+    with dial(server) as peer:
+        peer.sendall(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 20000000\r\n\r\n" + bytes(20_000_000))
+        assert statuses(peer.recv(65536)) == [413]
 
 
 @settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -15,14 +15,14 @@ from typing import Any, Optional
 
 import numpy as np
 import pytest
+
 from archives import save_model
 from profiles import baseline
-
 from torchserve_drift.monitor import Monitor
 from torchserve_drift.window import layout as at
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("ts")
+ts = pytest.importorskip("ts")
 
 from ts.context import Context, RequestProcessor  # noqa: E402
 from ts.handler_utils.micro_batching import MicroBatching  # noqa: E402
@@ -31,9 +31,14 @@ from ts.torch_handler.base_handler import BaseHandler  # noqa: E402
 
 from torchserve_drift.handler import DriftHandler, DriftMixin  # noqa: E402
 
-COLUMNS = {"age": np.arange(1000) % 90, "device": ["mobile", "mobile", "tablet", "desktop"] * 250, "height": np.arange(1000.0)}
+COLUMNS = {
+    "age": np.arange(1000) % 90,
+    "device": ["mobile", "mobile", "tablet", "desktop"] * 250,
+    "height": np.arange(1000.0),
+}
 DRIFT = {"windows": ["1h"], "min_rows": 1, "evaluate_every": "1h", "export": {"address": "127.0.0.1:0"}}
 ROW = {"age": 30, "device": "tablet", "height": 1.5}
+METRICS = Path(ts.__file__).parent / "configs" / "metrics.yaml"
 ANSWER = 33.5  # the model adds up; "tablet" is the third category
 
 
@@ -50,7 +55,7 @@ class Model:
         manifest = {"model": {"modelName": "m", "modelVersion": "2.0", "serializedFile": "model.pt"}}
         config = {} if drift is None else {"drift": drift}
         context = Context("m", str(self.path), manifest, 1, None, "0.12.0", model_yaml_config=config)
-        context.metrics = MetricsCacheYamlImpl(config_file_path="")
+        context.metrics = MetricsCacheYamlImpl(config_file_path=str(METRICS))
         return context
 
     def handler(self, kind: Any = DriftHandler, drift: Any = DRIFT) -> Any:
@@ -76,7 +81,9 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Model]:
             handler.handle.shutdown()
 
 
-def ask(model: Model, handler: Any, requests: Sequence[Any], headers: Optional[Mapping[str, str]] = None) -> tuple[Any, list[int]]:
+def ask(
+    model: Model, handler: Any, requests: Sequence[Any], headers: Optional[Mapping[str, str]] = None
+) -> tuple[Any, list[int]]:
     """The answers to a batch, and the status of each request, as TorchServe's service would send them."""
     context = model.context()
     context.request_processor = [RequestProcessor(dict(headers or {})) for _ in requests]
@@ -101,7 +108,11 @@ def snapshot(handler: Any) -> Any:
 def test_every_form_of_request_has_its_form_of_answer(model: Model) -> None:
     handler = model.handler()
     values = [30, "tablet", 1.5]
-    tensors = [{"name": "age", "data": [30, 1]}, {"name": "device", "data": ["tablet"] * 2}, {"name": "height", "data": [1.5, 0]}]
+    tensors = [
+        {"name": "age", "data": [30, 1]},
+        {"name": "device", "data": ["tablet"] * 2},
+        {"name": "height", "data": [1.5, 0]},
+    ]
     output = {"name": "output", "datatype": "FP32", "shape": [2], "data": [ANSWER, 3.0]}
     answers, statuses = ask(
         model,
@@ -123,7 +134,9 @@ def test_every_form_of_request_has_its_form_of_answer(model: Model) -> None:
 
 def test_a_malformed_request_is_refused_and_the_others_answered(model: Model) -> None:
     handler = model.handler()
-    answers, statuses = ask(model, handler, [{"body": ROW}, {"body": b"{"}, {"body": ROW}, {"body": [1]}, {"body": {"x": 1}}])
+    answers, statuses = ask(
+        model, handler, [{"body": ROW}, {"body": b"{"}, {"body": ROW}, {"body": [1]}, {"body": {"x": 1}}]
+    )
     assert statuses == [200, 400, 200, 400, 400]
     assert answers[0] == answers[2] == ANSWER
     assert answers[3] == {"code": 400, "type": "BadRequest", "message": "a row must be 3 values, got 1"}
@@ -148,7 +161,9 @@ def test_under_an_envelope_there_are_more_rows_than_requests(model: Model) -> No
     assert [answers[0], answers[1]["code"], answers[2]["code"], answers[3]] == [ANSWER, 400, 400, ANSWER]
 
 
-@pytest.mark.parametrize("drift", [DRIFT, {"windows": "broken"}, {"baseline": "elsewhere"}], ids=["on", "off", "no baseline"])
+@pytest.mark.parametrize(
+    "drift", [DRIFT, {"windows": "broken"}, {"baseline": "elsewhere"}], ids=["on", "off", "no baseline"]
+)
 def test_predictions_are_those_without_monitoring_byte_for_byte(model: Model, drift: Any) -> None:
     rng = np.random.default_rng(0)
     rows = rng.normal(0, 1e3, (200, 3)).tolist()
@@ -196,7 +211,9 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_bad_settings_are_said_once_and_the_model_serves(model: Model, case: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_bad_settings_are_said_once_and_the_model_serves(
+    model: Model, case: str, caplog: pytest.LogCaptureFixture
+) -> None:
     drift, message = BROKEN[case]
     handler = model.handler(drift=drift)
     assert handler._monitor is None
@@ -220,7 +237,9 @@ def test_a_cut_off_baseline_still_names_the_features(model: Model, caplog: pytes
 
 
 @pytest.mark.parametrize("damage", ["garbage", "absent", "not a file name"])
-def test_without_a_baseline_lists_of_numbers_are_served(model: Model, damage: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_a_baseline_lists_of_numbers_are_served(
+    model: Model, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
     path = model.path / "baseline.safetensors"
     if damage == "garbage":
         path.write_bytes(b"garbage")
@@ -230,7 +249,9 @@ def test_without_a_baseline_lists_of_numbers_are_served(model: Model, damage: st
     errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
     assert len(errors) == 2
     assert errors[1].startswith("features have no names or order, only lists of numbers can be served: ")
-    answers, statuses = ask(model, handler, [{"body": [1, 2, 3, 4]}, {"body": {"instances": [[1, 1, 1, None]]}}, {"body": ROW}])
+    answers, statuses = ask(
+        model, handler, [{"body": [1, 2, 3, 4]}, {"body": {"instances": [[1, 1, 1, None]]}}, {"body": ROW}]
+    )
     assert answers[:2] == [10.0, {"predictions": [3.0]}]
     assert statuses == [200, 200, 400]
 
@@ -373,7 +394,9 @@ def test_the_mixin_before_preprocess_and_before_initialize(model: Model) -> None
 class Micro(DriftHandler):
     def __init__(self) -> None:
         super().__init__()
-        self.handle = MicroBatching(self, micro_batch_size=2, parallelism={"preprocess": 2, "inference": 2, "postprocess": 2})
+        self.handle = MicroBatching(
+            self, micro_batch_size=2, parallelism={"preprocess": 2, "inference": 2, "postprocess": 2}
+        )
 
 
 def test_micro_batches_in_several_threads_keep_their_answers(model: Model) -> None:
@@ -406,6 +429,10 @@ def test_a_micro_batch_that_is_overtaken_keeps_its_answers(model: Model) -> None
             return super().postprocess(data)
 
     handler = model.handler(Overtaken)
-    answers, statuses = ask(model, handler, [{"body": [0, "mobile", 0]}, {"body": [1]}, {"body": [2, "mobile", 0]}, {"body": [3, "mobile", 0]}])
+    answers, statuses = ask(
+        model,
+        handler,
+        [{"body": [0, "mobile", 0]}, {"body": [1]}, {"body": [2, "mobile", 0]}, {"body": [3, "mobile", 0]}],
+    )
     assert statuses == [200, 400, 200, 200]
     assert (answers[0], answers[1]["code"], answers[2:]) == (0.0, 400, [2.0, 3.0])

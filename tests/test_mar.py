@@ -14,8 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from profiles import baseline
 
+from profiles import baseline
 from torchserve_drift.cli import main
 from torchserve_drift.errors import ArchiveError, BaselineError
 from torchserve_drift.mar.archive import Options, build_archive

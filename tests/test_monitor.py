@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from profiles import baseline
 from scipy import stats
 
+from profiles import baseline
 from torchserve_drift import Monitor, Report
 from torchserve_drift.baseline.profile import Baseline
 

@@ -72,7 +72,7 @@ def test_the_shape_is_that_of_the_contract() -> None:
 
 def test_a_feature_is_found_by_name() -> None:
     assert REPORT.feature("c").kind == "categorical"
-    with pytest.raises(KeyError, match="^'y'$"):
+    with pytest.raises(KeyError, match=r"^'y'$"):
         REPORT.feature("y")
 
 
@@ -84,7 +84,9 @@ def test_drifted_is_any_feature_in_any_window() -> None:
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 OPTIONAL = st.none() | NUMBERS
-RESULTS = st.builds(CheckResult, OPTIONAL, st.floats(allow_nan=False), st.floats(allow_nan=False), OPTIONAL, OPTIONAL, st.booleans())
+RESULTS = st.builds(
+    CheckResult, OPTIONAL, st.floats(allow_nan=False), st.floats(allow_nan=False), OPTIONAL, OPTIONAL, st.booleans()
+)
 FEATURE_WINDOWS = st.builds(FeatureWindow, st.booleans(), OPTIONAL, st.dictionaries(st.text(), RESULTS, max_size=2))
 REPORTS = st.builds(
     Report,
@@ -92,7 +94,9 @@ REPORTS = st.builds(
     st.text(),
     NUMBERS,
     st.text(),
-    st.dictionaries(st.text(), st.builds(WindowReport, st.integers(), st.integers(), st.sampled_from(STATES), NUMBERS), max_size=2),
+    st.dictionaries(
+        st.text(), st.builds(WindowReport, st.integers(), st.integers(), st.sampled_from(STATES), NUMBERS), max_size=2
+    ),
     st.lists(
         st.builds(
             FeatureReport,
@@ -119,7 +123,9 @@ def test_json_gives_the_report_back(report: Report) -> None:
 
 def test_what_json_cannot_hold_comes_back_as_nan() -> None:
     endless = CheckResult(None, math.inf, math.inf, None, None, True)
-    report = Report("m", "1", 0.0, "", {}, (FeatureReport("x", "numeric", 1.0, {"1h": FeatureWindow(True, 0.0, {"std": endless})}),))
+    report = Report(
+        "m", "1", 0.0, "", {}, (FeatureReport("x", "numeric", 1.0, {"1h": FeatureWindow(True, 0.0, {"std": endless})}),)
+    )
     check = Report.from_dict(json.loads(json.dumps(report.to_dict()))).feature("x").windows["1h"].checks["std"]
     assert math.isnan(check.statistic)
     assert math.isnan(check.effect)
@@ -129,7 +135,12 @@ def test_what_json_cannot_hold_comes_back_as_nan() -> None:
 
 @pytest.mark.parametrize(
     "plain",
-    [{}, {"model_name": "m"}, {**REPORT.to_dict(), "windows": {"1h": {"rows": 1}}}, {**REPORT.to_dict(), "features": [{}]}],
+    [
+        {},
+        {"model_name": "m"},
+        {**REPORT.to_dict(), "windows": {"1h": {"rows": 1}}},
+        {**REPORT.to_dict(), "features": [{}]},
+    ],
     ids=range(4),
 )
 def test_what_is_no_report_is_an_error(plain: Any) -> None:

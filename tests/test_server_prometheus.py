@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import archives
 import numpy as np
 import pytest
 from scipy import stats
+
+import archives
 from servers import Prometheus, TorchServe, free_ports, has_prometheus, prometheus, torchserve, wait_for
 
 pytestmark = [

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import archives
 import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from scipy import stats
+
+import archives
 from servers import TorchServe, fetch, free_ports, torchserve, wait_for
 
 pytestmark = pytest.mark.server

@@ -15,7 +15,9 @@ from torchserve_drift.features.encoding import RowEncoder
 from torchserve_drift.features.schema import Feature
 from torchserve_drift.features.tabular import REASONS, Batch, Request, TabularDecoder, body_of
 
-DECODER = TabularDecoder(RowEncoder([Feature("age", "numeric"), Feature("device", "categorical", ("mobile", "tablet"))]))
+DECODER = TabularDecoder(
+    RowEncoder([Feature("age", "numeric"), Feature("device", "categorical", ("mobile", "tablet"))])
+)
 NUMBERS = TabularDecoder(RowEncoder([Feature("a", "numeric"), Feature("b", "numeric")]))
 ROW = {"age": 30, "device": "tablet"}
 WANTED = [[30.0, 1.0]]
@@ -60,9 +62,17 @@ def test_one_row_however_it_is_sent(request_: Any) -> None:
         ({"instances": [ROW, ROW]}, "v1", WANTED * 2),
         ({"instances": [[5, None]], "signature_name": "x"}, "v1", [[5.0, None]]),
         ({"instances": []}, "v1", []),
-        ({"inputs": [{"name": "age", "data": [1, 2]}, {"name": "device", "data": ["tablet", "?"]}]}, "v2", [[1, 1], [2, -1]]),
+        (
+            {"inputs": [{"name": "age", "data": [1, 2]}, {"name": "device", "data": ["tablet", "?"]}]},
+            "v2",
+            [[1, 1], [2, -1]],
+        ),
         ({"inputs": [{"name": "device", "data": [["tablet"], ["x"]]}]}, "v2", [[None, 1], [None, -1]]),
-        ({"inputs": [{"name": "input-0", "shape": [2, 2], "data": [1, "mobile", 2, "tablet"]}]}, "v2", [[1, 0], [2, 1]]),
+        (
+            {"inputs": [{"name": "input-0", "shape": [2, 2], "data": [1, "mobile", 2, "tablet"]}]},
+            "v2",
+            [[1, 0], [2, 1]],
+        ),
         ({"inputs": [{"data": [[1, "mobile"], [2, "tablet"]]}]}, "v2", [[1, 0], [2, 1]]),
         ({"inputs": [{"name": "age", "data": [3]}, {"name": "other", "data": [1, 2, 3]}]}, "v2", [[3, None]]),
     ],
@@ -89,7 +99,11 @@ def test_several_rows_in_one_request(body: Any, form: str, wanted: list[Any]) ->
         ({"body": {"instances": [5]}}, "not_features", "a row must be an object or a list of features, got int"),
         ({"x": bytearray(b"1")}, "not_features", "an object must hold features of the baseline, got ['x']"),
         ({"body": {"a": 1, "b": 2}}, "not_features", "an object must hold features of the baseline, got ['a', 'b']"),
-        ({"body": {"inputs": [5]}}, "not_features", "each of inputs must be an object with a list of data, as KServe v2 has it"),
+        (
+            {"body": {"inputs": [5]}},
+            "not_features",
+            "each of inputs must be an object with a list of data, as KServe v2 has it",
+        ),
         ({"body": {"inputs": []}}, "not_features", "columns must hold features of the baseline, got []"),
         (
             {"body": {"inputs": [{"name": "age", "data": [1]}, {"name": "device", "data": ["a", "b"]}]}},
@@ -137,7 +151,9 @@ def test_decoded_values_beyond_reason() -> None:
     nested: Any = []
     for _ in range(100_000):
         nested = [nested]
-    batch = NUMBERS.decode([{"body": {"a": 10**5000, "b": nested}}, {"body": nested}, {"body": b'{"a": 1e999, "b": NaN}'}])
+    batch = NUMBERS.decode(
+        [{"body": {"a": 10**5000, "b": nested}}, {"body": nested}, {"body": b'{"a": 1e999, "b": NaN}'}]
+    )
     assert rows(batch) == [[math.inf, None], [math.inf, None]]
     assert [request.refusal and request.refusal.reason for request in batch.requests] == [None, "wrong_length", None]
 
@@ -182,8 +198,12 @@ def test_without_names_rows_are_lists_as_long_as_the_first(requests: list[Any], 
 
 JSON = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.just(10**400)),
-    lambda inner: st.lists(inner, max_size=4)
-    | st.dictionaries(st.sampled_from(["age", "device", "a", "b", "instances", "inputs", "name", "data", "x"]), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(["age", "device", "a", "b", "instances", "inputs", "name", "data", "x"]), inner, max_size=4
+        )
+    ),
     max_leaves=15,
 )
 TENSORS = st.lists(st.fixed_dictionaries({"name": JSON, "data": JSON | st.lists(JSON, max_size=4)}), max_size=3)
@@ -206,7 +226,9 @@ def test_whatever_is_sent_nothing_is_raised_and_the_counts_add_up(requests: list
     assert sum(batch.rejected().values()) == sum(request.refusal is not None for request in batch.requests)
     assert set(batch.rejected()) <= set(REASONS)
     alone = [decoder.decode([request]) for request in requests]
-    np.testing.assert_array_equal(batch.rows, np.concatenate([np.empty((0, batch.rows.shape[1])), *(b.rows for b in alone)]))
+    np.testing.assert_array_equal(
+        batch.rows, np.concatenate([np.empty((0, batch.rows.shape[1])), *(b.rows for b in alone)])
+    )
     assert batch.requests == tuple(b.requests[0] for b in alone)
     assert batch.unknown == sum(b.unknown for b in alone)
     assert TabularDecoder.of_numbers(requests).decode(requests).rows.shape[1] >= 1

@@ -59,11 +59,17 @@ def test_budget_never_exceeds_alpha_however_rare_the_looks() -> None:
 
 def test_bonferroni_shares_alpha_among_the_p_values_of_one_evaluation() -> None:
     alarms = Alarms("bonferroni", alpha=0.05)
-    windows: list[WindowEvidence] = [[{"ks": ks(0.0124), "mean": mean(0.0126, 1, 0)}, {"ks": ks(0.3)}], None, [{"ks": ks(0.9)}]]
+    windows: list[WindowEvidence] = [
+        [{"ks": ks(0.0124), "mean": mean(0.0126, 1, 0)}, {"ks": ks(0.3)}],
+        None,
+        [{"ks": ks(0.9)}],
+    ]
     assert failed(windows, alarms) == [True, False, False, False]
 
 
-P_VALUES = st.lists(st.sampled_from([0.0, 1e-300, 0.001, 0.01, 0.02, 0.05, 0.5, 1.0]) | st.floats(0, 1), min_size=1, max_size=30)
+P_VALUES = st.lists(
+    st.sampled_from([0.0, 1e-300, 0.001, 0.01, 0.02, 0.05, 0.5, 1.0]) | st.floats(0, 1), min_size=1, max_size=30
+)
 
 
 @given(P_VALUES, st.sampled_from([0.01, 0.05, 0.3]))
@@ -102,7 +108,12 @@ def test_classic_is_the_textbook_rule() -> None:
         "range": mean(0.0, 1.0, 0.01),
     }
     (verdict,) = verdicts([[feature]], alarms)[0]
-    assert {name for name, check in verdict.checks.items() if check.failed} == {"ks", "mean", "frequency", "new_category"}
+    assert {name for name, check in verdict.checks.items() if check.failed} == {
+        "ks",
+        "mean",
+        "frequency",
+        "new_category",
+    }
     assert verdict.checks["ks"].alpha == 0.05
     assert verdict.checks["mean"].alpha is None
     assert verdict.checks["mean"].min_effect == 5.0
@@ -125,7 +136,9 @@ CHECKS = st.dictionaries(
 
 
 @given(
-    st.lists(st.none() | st.lists(CHECKS, max_size=3), max_size=3), st.sampled_from(POLICIES), st.sampled_from([1.0, 1e9])
+    st.lists(st.none() | st.lists(CHECKS, max_size=3), max_size=3),
+    st.sampled_from(POLICIES),
+    st.sampled_from([1.0, 1e9]),
 )
 def test_a_feature_has_drifted_if_and_only_if_a_check_of_it_failed(
     windows: list[WindowEvidence], policy: str, every: float

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from profiles import baseline
 from scipy import stats
 
+from profiles import baseline
 from torchserve_drift.config import Window
 from torchserve_drift.features.encoding import MISTYPED_VALUE, UNSEEN_INDEX
 from torchserve_drift.window import layout as at
@@ -54,12 +54,12 @@ def test_the_sample_of_every_window_is_uniform_however_the_stream_is_cut(batch: 
     for seed in range(60 if batch > 1 else 20):
         store = Store(NUMBERED, WINDOWS, k, seed=seed)
         run(store, total, batch)
-        for window, hit in zip(store.windows(total - 1.0), hits):
+        for i, window in enumerate(store.windows(total - 1.0)):
             assert window.sample_rows == k
             sample = rows_of(window.codes)
             assert len(set(sample)) == k
             assert sample.min() >= total - window.rows  # the sample ends where the tallies end
-            hit += np.bincount((sample - (total - window.rows)) * cells // window.rows, minlength=cells)
+            hits[i] += np.bincount((sample - (total - window.rows)) * cells // window.rows, minlength=cells)
     for found in hits:
         assert stats.chisquare(found).pvalue > 1e-4
 

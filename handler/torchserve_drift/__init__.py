@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["Baseline", "BaselineError", "ConfigError", "DriftError", "Monitor", "Report", "Settings", "check"]
 
-_HOMES = {"Baseline": "baseline.profile", "Monitor": "monitor", "Report": "report", "Settings": "config", "check": "offline"}
+_HOMES = {
+    "Baseline": "baseline.profile",
+    "Monitor": "monitor",
+    "Report": "report",
+    "Settings": "config",
+    "check": "offline",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import json
-import math
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Callable, Optional
 
+from torchserve_drift import config_values as values
+from torchserve_drift.config_values import Window
 from torchserve_drift.errors import ConfigError
 
+__all__ = ["POLICIES", "PREFIX", "Alarms", "Export", "Settings", "Thresholds", "Window"]
+
 PREFIX = "TORCHSERVE_DRIFT_"
-POLICIES = ("budget", "benjamini-hochberg", "bonferroni", "classic")
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-
-
-@dataclass(frozen=True)
-class Window:
-    """The newest rows: those of the last ``seconds``, or the last ``rows``; exactly one of the two is set.
-
-    ``label`` is as the user wrote it, and names the window in reports and metrics.
-    """
-
-    label: str
-    seconds: Optional[float] = None
-    rows: Optional[int] = None
+POLICIES = values.POLICIES
 
 
 @dataclass(frozen=True)
@@ -125,114 +114,10 @@ class Settings:
         return self.features.get(feature, Thresholds())
 
 
-def seconds(value: object, key: str) -> float:
-    """A span of time as seconds: a positive number of seconds, or a number with ms, s, m, h, d or w.
-
-    Examples
-    --------
-    >>> seconds("15s", "evaluate_every"), seconds("2h", "windows"), seconds(3, "evaluate_every")
-    (15.0, 7200.0, 3.0)
-    """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)?\s*", str(value))
-    if (
-        isinstance(value, bool)
-        or match is None
-        or not 0 < (span := float(match[1]) * _UNITS[match[2] or "s"]) < math.inf
-    ):
-        raise ConfigError(f"{key} must be a positive time such as 15s, 10m, 24h or 7d, got {value!r}")
-    return span
-
-
-def _window(value: object) -> Window:
-    match = re.fullmatch(r"\s*(\d+)\s*rows?\s*", str(value))
-    if match is None:
-        return Window(str(value).strip(), seconds=seconds(value, "windows"))
-    if int(match[1]) < 1:
-        raise ConfigError(f"windows must be of at least 1 row, got {value!r}")
-    return Window(str(value).strip(), rows=int(match[1]))
-
-
-def _windows(value: object, key: str) -> tuple[Window, ...]:
-    items = value.split(",") if isinstance(value, str) else value
-    if not isinstance(items, (list, tuple)) or not items:
-        raise ConfigError(f"{key} must be a list such as [10m, 1h, 24h], got {value!r}")
-    windows = tuple(_window(item) for item in items)
-    if len({window.label for window in windows}) < len(windows):
-        raise ConfigError(f"{key} must differ from one another, got {value!r}")
-    if len(windows) > 16:
-        raise ConfigError(f"{key} must be at most 16, got {len(windows)}")
-    return windows
-
-
-def _integer(low: int, high: int) -> Callable[[object, str], int]:
-    def read(value: object, key: str) -> int:
-        if isinstance(value, str) and re.fullmatch(r"\s*-?\d+\s*", value):
-            value = int(value)
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise ConfigError(f"{key} must be an integer from {low} to {high}, got {value!r}")
-        return value
-
-    return read
-
-
-def _number(low: float, high: float, *, above: bool = False) -> Callable[[object, str], float]:
-    def read(value: object, key: str) -> float:
-        try:
-            number = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type] # its failure is the check
-        except (TypeError, ValueError, OverflowError):
-            number = math.nan
-        if not (low < number if above else low <= number) or not number <= high:
-            bound = f"above {low:g} and at most {high:g}" if above else f"from {low:g} to {high:g}"
-            raise ConfigError(f"{key} must be a number {bound}, got {value!r}")
-        return number
-
-    return read
-
-
-def _boolean(value: object, key: str) -> bool:
-    known = {"true": True, "false": False, "1": True, "0": False}
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, str) and value.lower() in known:
-        return known[value.lower()]
-    raise ConfigError(f"{key} must be true or false, got {value!r}")
-
-
-def _text(value: object, key: str) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ConfigError(f"{key} must be a text that is not empty, got {value!r}")
-    return value.strip()
-
-
-def _inputs(value: object, key: str) -> str:
-    text = _text(value, key)
-    if text != "tabular":
-        raise ConfigError(f"{key} must be tabular, got {value!r}")
-    return text
-
-
-def _policy(value: object, key: str) -> str:
-    if value not in POLICIES:
-        raise ConfigError(f"{key} must be one of {', '.join(POLICIES)}, got {value!r}")
-    return str(value)
-
-
-def _address(value: object, key: str) -> str:
-    text = _text(value, key)
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 65535:
-        raise ConfigError(f"{key} must be host:port, got {value!r}")
-    return text
-
-
-def _optional(read: Callable[[object, str], Any]) -> Callable[[object, str], Any]:
-    return lambda value, key: None if value is None or value == "" else read(value, key)
-
-
-_SHARE = _number(0, 1)
-_ANY = _number(0, 1e300)
+_SHARE = values.number(0, 1)
+_ANY = values.number(0, 1e300)
 _THRESHOLDS: Mapping[str, Callable[[object, str], Any]] = {
-    "mean_shift": _optional(_ANY),
+    "mean_shift": values.optional(_ANY),
     "std_shift": _ANY,
     "frequency_shift": _SHARE,
     "new_category_ratio": _SHARE,
@@ -240,29 +125,29 @@ _THRESHOLDS: Mapping[str, Callable[[object, str], Any]] = {
     "range_ratio": _SHARE,
 }
 _EXPORT: Mapping[str, Callable[[object, str], Any]] = {
-    "address": _address,
-    "torchserve_metrics": _boolean,
-    "top_features": _integer(0, 100_000),
-    "max_categories": _integer(0, 100_000),
-    "certfile": _optional(_text),
-    "keyfile": _optional(_text),
-    "client_ca": _optional(_text),
+    "address": values.address,
+    "torchserve_metrics": values.boolean,
+    "top_features": values.integer(0, 100_000),
+    "max_categories": values.integer(0, 100_000),
+    "certfile": values.optional(values.text),
+    "keyfile": values.optional(values.text),
+    "client_ca": values.optional(values.text),
 }
 _ALARMS: Mapping[str, Callable[[object, str], Any]] = {
-    "policy": _policy,
-    "false_alarm_interval": seconds,
-    "alpha": _number(0, 0.5, above=True),
+    "policy": values.policy,
+    "false_alarm_interval": values.seconds,
+    "alpha": values.number(0, 0.5, above=True),
 }
 _MIN_EFFECT: Mapping[str, Callable[[object, str], Any]] = {"ks": _SHARE, "cramers_v": _SHARE}
 _TOP: Mapping[str, Callable[[object, str], Any]] = {
-    "baseline": _text,
-    "inputs": _inputs,
-    "predictions": _boolean,
-    "windows": _windows,
-    "reservoir_rows": _integer(100, 1_000_000),
-    "min_rows": _integer(1, 1_000_000_000),
-    "evaluate_every": seconds,
-    "state_dir": _optional(_text),
+    "baseline": values.text,
+    "inputs": values.inputs,
+    "predictions": values.boolean,
+    "windows": values.windows,
+    "reservoir_rows": values.integer(100, 1_000_000),
+    "min_rows": values.integer(1, 1_000_000_000),
+    "evaluate_every": values.seconds,
+    "state_dir": values.optional(values.text),
 }
 
 
@@ -283,8 +168,8 @@ def _settings(tree: dict[str, Any]) -> Settings:
     )
 
 
-def _export(values: dict[str, Any]) -> Export:
-    export = Export(**values)
+def _export(found: dict[str, Any]) -> Export:
+    export = Export(**found)
     if (export.keyfile or export.client_ca) and not export.certfile:
         raise ConfigError("export.certfile must be set where export.keyfile or export.client_ca is, got None")
     return export

@@ -118,7 +118,8 @@ class Monitor:
         feature without a column is missing in these rows; other names are counted and skipped.
         """
         try:
-            self.record(self._rows(columns))
+            rows = self.encoder.plain_columns(columns)
+            self.store.append(self._rows(columns) if rows is None else rows, self.clock())
         except FeatureError as error:
             self.store.writer.counters.reject("wrong_shape", 1)
             self._say_once("observe", error)
@@ -130,12 +131,10 @@ class Monitor:
         self.store.append(rows, self.clock())
 
     def _rows(self, columns: Mapping[str, Any]) -> Floats:
-        rows = self.encoder.plain_columns(columns)
-        if rows is None:
-            rows = self.encoder.columns(columns)
-            unknown = sum(name not in self.encoder.known for name in columns)
-            if unknown:
-                self.store.writer.counters.unknown(unknown * len(rows))
+        rows = self.encoder.columns(columns)
+        unknown = sum(name not in self.encoder.known for name in columns)
+        if unknown:
+            self.store.writer.counters.unknown(unknown * len(rows))
         return rows
 
     def evaluate(self, pause: Callable[[], None] = _no_pause) -> Report:

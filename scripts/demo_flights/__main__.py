@@ -14,12 +14,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
-from servers import TorchServe, free_ports, has_prometheus, prometheus, torchserve, wait_for
 
 from demo_flights import flights, model, report
 from demo_flights.flights import Flight
 from demo_flights.replay import replay
 from demo_flights.series import FromPort, FromPrometheus, Series, only
+from servers import TorchServe, free_ports, has_prometheus, prometheus, torchserve, wait_for
 from torchserve_drift import Baseline
 
 ROOT = Path(__file__).parents[2]

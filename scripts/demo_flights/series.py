@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Optional, Protocol
 
 from prometheus_client.parser import text_string_to_metric_families
+
 from servers import Prometheus, fetch
 
 PREFIX = "torchserve_drift_"

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from os import PathLike
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Union
 
 from torchserve_drift.baseline.columns import ABSENT_NUMBERS, csv_columns
 from torchserve_drift.baseline.source import files
@@ -19,7 +19,7 @@ from torchserve_drift.features.schema import Feature, category_key
 _PIECE_ROWS = 20_000
 
 
-def pieces(source: str | PathLike[str], schema: Sequence[Feature]) -> Iterator[Mapping[str, list[Any]]]:
+def pieces(source: Union[str, PathLike[str]], schema: Sequence[Feature]) -> Iterator[Mapping[str, list[Any]]]:
     """The columns of ``schema`` from a csv, csv.gz or parquet file, or a folder or glob of them, some rows at a time.
 
     Raises

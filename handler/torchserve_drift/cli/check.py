@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 import click
 
@@ -29,7 +30,8 @@ def command(baseline: str, current: str, form: str, as_json: bool, config_file: 
     from torchserve_drift.offline import check
 
     report = check(Baseline.load(baseline), current, _section(config_file))
-    render = {"table": _table, "json": _json, "html": _html}["json" if as_json else form]
+    renderers: dict[str, Callable[[Report], str]] = {"table": _table, "json": _json, "html": _html}
+    render = renderers["json" if as_json else form]
     click.echo(render(report), nl=False)
     return 1 if report.drifted else 0
 
@@ -64,7 +66,7 @@ def _table(report: Report) -> str:
         table.add_column(heading, justify="right" if heading in ("importance", "p-value", "effect") else "left")
     for feature in report.features:
         table.add_row(*(Text(cell) for cell in _cells(feature)))
-    console = Console(width=None if click.get_text_stream("stdout").isatty() else 120)
+    console = Console(width=None if sys.stdout.isatty() else 120)
     with console.capture() as captured:
         console.print(table)
     return captured.get()

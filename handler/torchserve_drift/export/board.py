@@ -17,7 +17,8 @@ _SNAPSHOT, _MODEL, _LOCK = "snapshot.json", "model.json", "evaluator.lock"
 _LARGEST_SNAPSHOT_BYTES = 256 << 20
 _TAKE_OVER_SECONDS = 5.0
 _ABANDONED_SECONDS = 3600.0
-"""A directory in which nobody published for so long, and nobody lives, goes; TorchServe killed by SIGKILL leaves some."""
+"""A directory in which nobody published for so long, and nobody lives, goes; TorchServe killed by SIGKILL leaves
+some."""
 
 
 def publish(directory: Path, snapshot: Snapshot) -> None:
@@ -89,7 +90,8 @@ class Board:
         read = self._read.get(path)
         if read is None or read[0] != version:
             read = self._read[path] = (version, _json(path))
-        return read[1]
+        snapshot: Optional[Snapshot] = read[1]
+        return snapshot
 
     def _remove(self, directory: Path) -> None:
         """Clear up after a model that is gone, unless one of its workers still lives."""

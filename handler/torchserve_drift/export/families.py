@@ -129,12 +129,12 @@ def _windows(key: str, *, judged: bool = False) -> Callable[[Model], Iterator[Ro
     return rows
 
 
-def _checks(key: str, *, judged: bool = False) -> Callable[[Model], Iterator[Row]]:
+def _checks(key: str, *, judged: bool = False, only: Sequence[str] = ()) -> Callable[[Model], Iterator[Row]]:
     def rows(model: Model) -> Iterator[Row]:
         for feature, window, name, found in model.feature_windows():
             if not judged or name in model.judged:
                 for check, result in found["checks"].items():
-                    if result[key] is not None:
+                    if result[key] is not None and (not only or check in only):
                         yield (feature, window, label(check)), result[key]
 
     return rows
@@ -206,8 +206,8 @@ METRICS: Mapping[str, Family] = {
     "p_value": Family(
         "gauge",
         ("feature", "window", "check"),
-        "Probability of a difference at least as large without drift; absent while the window has too few rows.",
-        _checks("p_value", judged=True),
+        "Of ks and chi2: probability of so large a difference without drift; absent while there are too few rows.",
+        _checks("p_value", judged=True, only=("ks", "chi2")),
     ),
     "statistic": Family(
         "gauge",

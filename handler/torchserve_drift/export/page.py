@@ -33,13 +33,13 @@ tr.drifted td.name { border-left: .25rem solid var(--bad); padding-left: .5rem; 
 STYLE_SOURCE = "sha256-" + base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 """What a content security policy must allow for the page's style."""
 
+_REFRESH = '<meta http-equiv="refresh" content="30">\n'
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="refresh" content="30">
-<title>{title}</title>
+{refresh}<title>{title}</title>
 <style>{style}</style>
 </head>
 <body>
@@ -56,7 +56,17 @@ def page(snapshots: Iterable[Snapshot]) -> bytes:
     body = "".join(map(_model, models)) or "<p>No model with drift monitoring has started yet.</p>"
     drifted = sum(state(snapshot) == "drifted" for snapshot in models)
     title = f"{drifted} of {len(models)} models drifted" if drifted else "no drift" if models else "no models"
-    return _PAGE.format(title=title, style=STYLE, body=body).encode("utf-8", "replace")
+    return _PAGE.format(title=title, style=STYLE, body=body, refresh=_REFRESH).encode("utf-8", "replace")
+
+
+def report_page(report: Mapping[str, Any]) -> str:
+    """The page of one report (`Report.to_dict`), as an offline check has it."""
+    name, version = _text(report["model_name"]), _text(report["model_version"])
+    facts = f"baseline {_text(str(report['baseline_sha256'])[:12])} · evaluated {_time(report['evaluated_at'])}"
+    body = (
+        f"<section><h2>{name} <small>{version}</small></h2>\n<p class=soft>{facts}</p>\n{_tables(report)}</section>\n"
+    )
+    return _PAGE.format(title=f"{name} {version}", style=STYLE, body=body, refresh="")
 
 
 def state(snapshot: Snapshot) -> str:
@@ -69,23 +79,22 @@ def state(snapshot: Snapshot) -> str:
 
 def _model(snapshot: Snapshot) -> str:
     report: Mapping[str, Any] = snapshot["report"] or {"windows": {}, "features": []}
-    windows = list(report["windows"])
     name, version = _text(snapshot["model_name"]), _text(snapshot["model_version"])
     return (
         f"<section><h2>{name} <small>{version}</small> {_badge(state(snapshot))}</h2>\n"
-        f"<p class=soft>{_facts(snapshot)}</p>\n"
-        + _table(
-            ["window", "state", "rows", "in its sample", "score"],
-            [_window_row(label, report["windows"][label]) for label in windows],
-        )
-        + _table(
-            ["feature", "importance", *[f"in {label}" for label in windows], "drifted since"],
-            [
-                _feature_row(feature, windows)
-                for feature in sorted(report["features"], key=lambda feature: -feature["importance"])
-            ],
-        )
-        + "</section>\n"
+        f"<p class=soft>{_facts(snapshot)}</p>\n{_tables(report)}</section>\n"
+    )
+
+
+def _tables(report: Mapping[str, Any]) -> str:
+    windows = list(report["windows"])
+    features = sorted(report["features"], key=lambda feature: -feature["importance"])
+    return _table(
+        ["window", "state", "rows", "in its sample", "score"],
+        [_window_row(label, report["windows"][label]) for label in windows],
+    ) + _table(
+        ["feature", "importance", *[f"in {label}" for label in windows], "drifted since"],
+        [_feature_row(feature, windows) for feature in features],
     )
 
 

@@ -11,8 +11,8 @@ class FeatureSnapshot(TypedDict):
     Numeric: ``le`` upper bounds (without infinity), ``bucket`` cumulative counts per bound with the total last
     (len(le) + 1), ``baseline_cdf`` shares of the baseline <= each bound (len(le)). Categorical: ``categories`` (at most
     ``export.max_categories``, most frequent in the baseline first), ``counts`` and ``baseline_frequency`` of each, then
-    ``other`` (further categories of the baseline) and ``unseen`` (in no baseline). The fields of the other kind are empty
-    or 0.
+    ``other`` (further categories of the baseline) and ``unseen`` (in no baseline). The fields of the other kind are
+    empty or 0.
     """
 
     name: str

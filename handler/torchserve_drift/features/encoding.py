@@ -27,6 +27,7 @@ MISTYPED_VALUE = float(np.array([_MISTYPED_BITS], dtype=np.int64).view(np.float6
 """A value of a wrong type: a NaN with a payload of its own."""
 
 _PLAIN = frozenset((int, float))
+_FLOAT64, _FLOAT32 = np.dtype(np.float64), np.dtype(np.float32)
 
 
 def is_mistyped(values: Floats) -> npt.NDArray[np.bool_]:
@@ -124,7 +125,7 @@ class RowEncoder:
             row[i] = index.of(value) if found is None else found
         return row
 
-    def plain_columns(self, columns: Mapping[str, Any]) -> Optional[Floats]:
+    def plain_columns(self, columns: Mapping[str, Any]) -> Optional[Floats]:  # noqa: PLR0911 - refuses at the first doubt
         """`columns` of a model of numbers only, when every column is an array of one floating-point type; else
         ``None``.
 
@@ -134,18 +135,22 @@ class RowEncoder:
             return None
         try:
             arrays = self._get(columns)
-            first = arrays[0]
-            dtype, shape = first.dtype, first.shape
-            if dtype.kind != "f" or dtype.byteorder not in "=|" or len(shape) != 1:
+            dtype, count = arrays[0].dtype, len(arrays[0])
+            if not (dtype is _FLOAT64 or dtype is _FLOAT32):
                 return None
             if [array.dtype for array in arrays].count(dtype) != len(arrays):
                 return None
-            if [array.shape for array in arrays].count(shape) != len(arrays):
+            if list(map(len, arrays)).count(count) != len(arrays):
                 return None
             joined = b"".join(arrays)
-        except (KeyError, AttributeError, TypeError, BufferError):
+        except BufferError:  # columns of a matrix lie apart in memory
+            stacked = np.array(arrays)
+            return stacked.T if stacked.ndim == 2 else None
+        except (KeyError, AttributeError, TypeError):
             return None
-        rows: Floats = np.frombuffer(joined, dtype).reshape(len(arrays), shape[0]).T
+        if len(joined) != len(arrays) * count * dtype.itemsize:  # more than one dimension
+            return None
+        rows: Floats = np.frombuffer(joined, dtype).reshape(len(arrays), count).T
         return rows
 
     def columns(self, columns: Mapping[str, Any]) -> Floats:

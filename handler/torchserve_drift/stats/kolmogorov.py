@@ -85,7 +85,7 @@ def kstwo_sf(d: FloatsLike, n: FloatsLike) -> Floats:
     -----
     As SciPy does: exact up to 140 observations (Durbin's matrix, then twice the one-sided tail); beyond, the series of
     Pelz and Good where n d² < 2.2 and twice the one-sided tail above, between which p steps up by a relative 2e-6; it
-    falls in d everywhere else. 1,000 features take about 1 ms where n d² < 2.2 and 3 ms above, but up to 0.1 s for
+    falls in d everywhere else. 1,000 features take about 1 ms where n d² < 2.2 and 5 ms above, but up to 0.1 s for
     n <= 140 and up to 40 ms above n d² = 2.2 for n <= 1,000.
 
     References

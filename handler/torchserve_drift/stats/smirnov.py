@@ -10,8 +10,9 @@ from torchserve_drift.stats.saddlepoint import LOG_2PI, Floats, stirling_series
 
 _SUMMED_UP_TO = 1000
 _BLOCK = 1 << 15
-_NODES = 20
-_DEPTH = 27.0
+_NODES = 32
+_DEPTH = 30.0
+_UNDERFLOWS_FROM = 355.0  # n d²: the tail is at most exp(-2 n d²)
 
 
 def smirnov_sf(n: Floats, d: Floats) -> Floats:
@@ -22,16 +23,18 @@ def smirnov_sf(n: Floats, d: Floats) -> Floats:
     The probability is d Σ_j C(n, j) (d + j/n)^(j-1) (1 - d - j/n)^(n-j) over 0 <= j <= n (1 - d). Up to n = 1000 it is
     summed (relative error 1e-12). Beyond, it is the integral over j of the same terms by the trapezoid rule in
     log(j / (n (1 - d) - j)), which converges exponentially as the terms vanish faster than any power at both ends:
-    relative error below 1e-7 down to 1e-50, 1e-4 to 1e-120, and 0.1 to 1e-280, less for larger n.
+    relative error below 1e-7 down to 1e-50, 1e-4 to 1e-120, and 0.1 to 1e-280, less for larger n. 0 where it
+    underflows.
 
     References
     ----------
     N. V. Smirnov, "Approximate laws of distribution of random variables from empirical data", 1944.
     """
-    result = np.empty(n.shape)
+    result = np.zeros(n.shape)
     few = n <= _SUMMED_UP_TO
+    many = ~few & (n * d * d < _UNDERFLOWS_FROM)
     result[few] = _summed(n[few], d[few])
-    result[~few] = _integrated(n[~few], d[~few])
+    result[many] = _integrated(n[many], d[many])
     return result
 
 

@@ -62,6 +62,8 @@ def window_rows(segments: Sequence[SegmentView], w: int, now: float) -> WindowRo
     for pane in (pane for panes in chosen for pane in panes):
         tally += pane.tally
     shares = [_share(s, panes, history.folded) for s, panes, history in zip(segments, chosen, histories)]
+    if len(shares) == 1:
+        return WindowRows(tally, shares[0].codes)
     best = smallest(np.concatenate([share.priorities for share in shares]), min(s.sample_limit for s in segments))
     return WindowRows(tally, np.concatenate([share.codes for share in shares], axis=1)[:, best])
 

@@ -1,7 +1,7 @@
 """All segments of one model version: this process's own to write, every worker's to read.
 
-Without a directory the one segment is private memory. With one, each worker has a file in it; a worker that starts takes
-over a file whose owner is gone, rows in the ring and windows included.
+Without a directory the one segment is private memory. With one, each worker has a file in it; a worker that starts
+takes over a file whose owner is gone, rows in the ring and windows included.
 """
 
 from __future__ import annotations
@@ -92,10 +92,12 @@ class Store:
     def append(self, rows: Floats, now: float) -> None:
         """Take rows (m, F); where the ring is full, the caller does the fold it waits for."""
         step = self.layout.ring_rows
-        for begin in range(0, len(rows), step):
-            part = rows[begin : begin + step]
-            while not self.writer.append(part, now):
+        if len(rows) <= step:
+            while not self.writer.append(rows, now):
                 self.writer.fold()
+        else:
+            for begin in range(0, len(rows), step):
+                self.append(rows[begin : begin + step], now)
 
     def tend(self) -> None:
         """Mend what happened to our own file: deleted, it is written anew; full of garbage, it is begun anew.

@@ -1,0 +1,136 @@
+"""One setting's value each: read from YAML or from the text of an environment variable, or refused with its name."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Any, Callable, Optional
+
+from torchserve_drift.errors import ConfigError
+
+POLICIES = ("budget", "benjamini-hochberg", "bonferroni", "classic")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+
+
+@dataclass(frozen=True)
+class Window:
+    """The newest rows: those of the last ``seconds``, or the last ``rows``; exactly one of the two is set.
+
+    ``label`` is as the user wrote it, and names the window in reports and metrics.
+    """
+
+    label: str
+    seconds: Optional[float] = None
+    rows: Optional[int] = None
+
+
+def seconds(value: object, key: str) -> float:
+    """A span of time as seconds: a positive number of seconds, or a number with ms, s, m, h, d or w.
+
+    Examples
+    --------
+    >>> seconds("15s", "evaluate_every"), seconds("2h", "windows"), seconds(3, "evaluate_every")
+    (15.0, 7200.0, 3.0)
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)?\s*", str(value))
+    if (
+        isinstance(value, bool)
+        or match is None
+        or not 0 < (span := float(match[1]) * _UNITS[match[2] or "s"]) < math.inf
+    ):
+        raise ConfigError(f"{key} must be a positive time such as 15s, 10m, 24h or 7d, got {value!r}")
+    return span
+
+
+def window(value: object) -> Window:
+    """A window: a span of time, or ``N rows``."""
+    match = re.fullmatch(r"\s*(\d+)\s*rows?\s*", str(value))
+    if match is None:
+        return Window(str(value).strip(), seconds=seconds(value, "windows"))
+    if int(match[1]) < 1:
+        raise ConfigError(f"windows must be of at least 1 row, got {value!r}")
+    return Window(str(value).strip(), rows=int(match[1]))
+
+
+def windows(value: object, key: str) -> tuple[Window, ...]:
+    """1 to 16 different windows, as a list or, in an environment variable, joined by commas."""
+    items = value.split(",") if isinstance(value, str) else value
+    if not isinstance(items, (list, tuple)) or not items:
+        raise ConfigError(f"{key} must be a list such as [10m, 1h, 24h], got {value!r}")
+    found = tuple(window(item) for item in items)
+    if len({each.label for each in found}) < len(found):
+        raise ConfigError(f"{key} must differ from one another, got {value!r}")
+    if len(found) > 16:
+        raise ConfigError(f"{key} must be at most 16, got {len(found)}")
+    return found
+
+
+def integer(low: int, high: int) -> Callable[[object, str], int]:
+    """A reader of integers from ``low`` to ``high``."""
+
+    def read(value: object, key: str) -> int:
+        if isinstance(value, str) and re.fullmatch(r"\s*-?\d+\s*", value):
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise ConfigError(f"{key} must be an integer from {low} to {high}, got {value!r}")
+        return value
+
+    return read
+
+
+def number(low: float, high: float, *, above: bool = False) -> Callable[[object, str], float]:
+    """A reader of numbers from ``low`` (or only ``above`` it) to ``high``."""
+
+    def read(value: object, key: str) -> float:
+        try:
+            found = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type] # its failure is the check
+        except (TypeError, ValueError, OverflowError):
+            found = math.nan
+        if not (low < found if above else low <= found) or not found <= high:
+            bound = f"above {low:g} and at most {high:g}" if above else f"from {low:g} to {high:g}"
+            raise ConfigError(f"{key} must be a number {bound}, got {value!r}")
+        return found
+
+    return read
+
+
+def boolean(value: object, key: str) -> bool:
+    known = {"true": True, "false": False, "1": True, "0": False}
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in known:
+        return known[value.lower()]
+    raise ConfigError(f"{key} must be true or false, got {value!r}")
+
+
+def text(value: object, key: str) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ConfigError(f"{key} must be a text that is not empty, got {value!r}")
+    return value.strip()
+
+
+def inputs(value: object, key: str) -> str:
+    kind = text(value, key)
+    if kind != "tabular":
+        raise ConfigError(f"{key} must be tabular, got {value!r}")
+    return kind
+
+
+def policy(value: object, key: str) -> str:
+    if value not in POLICIES:
+        raise ConfigError(f"{key} must be one of {', '.join(POLICIES)}, got {value!r}")
+    return str(value)
+
+
+def address(value: object, key: str) -> str:
+    whole = text(value, key)
+    host, _, port = whole.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise ConfigError(f"{key} must be host:port, got {value!r}")
+    return whole
+
+
+def optional(read: Callable[[object, str], Any]) -> Callable[[object, str], Any]:
+    """``read``, or ``None`` for null and an empty text."""
+    return lambda value, key: None if value is None or value == "" else read(value, key)
