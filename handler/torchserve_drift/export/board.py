@@ -91,7 +91,8 @@ class Board:
         if read is None or read[0] != version:
             read = self._read[path] = (version, _json(path))
         snapshot: Optional[Snapshot] = read[1]
-        return snapshot
+        # another version of this package may have written it
+        return snapshot if snapshot is not None and snapshot.keys() >= Snapshot.__annotations__.keys() else None
 
     def _remove(self, directory: Path) -> None:
         """Clear up after a model that is gone, unless one of its workers still lives."""
