@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 import pytest
+
 from processes import listeners
 from servers import TorchServe, free_ports, torchserve, wait_for
 from watched import Row, archive, manage, p_values, request_rows, scale, scrape, shown_models, value
@@ -49,7 +50,7 @@ def server(port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Torc
     archive(store, "sum2.mar", settings(port), version="2.0")
     archive(store, "off.mar", settings(port), version="off", monitored=False)
     archive(store, "anchor.mar", settings(port), name="anchor")
-    with torchserve(store, {"anchor": "anchor.mar"}) as started:
+    with torchserve(store, {"anchor": "anchor.mar"}, {"enable_model_api": "true"}) as started:
         yield started
 
 

@@ -47,7 +47,7 @@ def test_one_sample_p_values_are_scipys(n: int) -> None:
 def test_far_tails_are_smirnovs_sum(n: int, d: float) -> None:
     exact = 2 * smirnov_exactly(n, Fraction(d))
     assert 1e-160 < exact < 1e-30
-    assert float(kstwo_sf(d, n) / exact) == pytest.approx(1, rel=1e-6 if exact > 1e-60 else 1e-3)
+    assert float(kstwo_sf(d, n) / exact) == pytest.approx(1, rel=1e-6 if exact > 1e-50 else 1e-3)
 
 
 @pytest.mark.parametrize("n", [1, 3, 20, 140, 141, 300, 1000, 1001, 2905, 100_000])
