@@ -142,12 +142,13 @@ class RowEncoder:
                 return None
             if list(map(len, arrays)).count(count) != len(arrays):
                 return None
-            joined = b"".join(arrays)
-        except BufferError:  # columns of a matrix lie apart in memory
-            stacked = np.array(arrays)
-            return stacked.T if stacked.ndim == 2 else None
         except (KeyError, AttributeError, TypeError):
             return None
+        try:
+            joined = b"".join(arrays)
+        except (TypeError, BufferError):  # columns of a matrix lie apart in memory
+            stacked = np.array(arrays)
+            return stacked.T if stacked.ndim == 2 else None
         if len(joined) != len(arrays) * count * dtype.itemsize:  # more than one dimension
             return None
         rows: Floats = np.frombuffer(joined, dtype).reshape(len(arrays), count).T
