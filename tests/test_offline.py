@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from profiles import baseline
 from pyarrow import parquet
 from scipy import stats
 
+from profiles import baseline
 from torchserve_drift import Report, check
 from torchserve_drift.cli import main
 from torchserve_drift.errors import DriftError, FeatureError

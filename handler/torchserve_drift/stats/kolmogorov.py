@@ -78,7 +78,7 @@ def kstwo_sf(d: FloatsLike, n: FloatsLike) -> Floats:
     Returns
     -------
     p_values
-        Within a relative 1e-6 of ``scipy.stats.kstwo.sf`` down to 1e-50 and never below `LEAST`; NaN where ``n`` < 1
+        Within a relative 1e-6 of ``scipy.stats.kstwo.sf`` down to 1e-40, and never below `LEAST`; NaN where ``n`` < 1
         or an argument is NaN.
 
     Notes

@@ -23,8 +23,8 @@ def smirnov_sf(n: Floats, d: Floats) -> Floats:
     The probability is d Σ_j C(n, j) (d + j/n)^(j-1) (1 - d - j/n)^(n-j) over 0 <= j <= n (1 - d). Up to n = 1000 it is
     summed (relative error 1e-12). Beyond, it is the integral over j of the same terms by the trapezoid rule in
     log(j / (n (1 - d) - j)), which converges exponentially as the terms vanish faster than any power at both ends:
-    relative error below 1e-7 down to 1e-50, 1e-4 to 1e-120, and 0.1 to 1e-280, less for larger n. 0 where it
-    underflows.
+    for n = 1001 a relative error of 1e-8 at 1e-12, 1e-6 at 1e-40, 5e-4 at 1e-90, and no more than the right magnitude
+    from 1e-180; for n = 2905 below 1e-5 down to 1e-120. 0 where it underflows.
 
     References
     ----------

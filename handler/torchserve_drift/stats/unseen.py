@@ -36,10 +36,9 @@ def unseen_categories_p(unseen: int, baseline_counts: Counts, window_counts: Cou
     come in several rows each. Instead, of all ways to deal the pooled rows to window and baseline, we bound the share
     in which as many rows of the window are of categories absent from the baseline. Those are, at most, the present
     unseen rows and the only rows of their categories that fall in the window (H, hypergeometric), and the categories
-    of t >= 2
-    rows that fall in it whole (V rows; each does with a chance of at most ρ^t, ρ the window's share of the rows). Then
-    P(H + V >= u) <= P(H >= u) + z^-u E[z^H] (E[z^V] - P(V = 0)) for every z >= 1, as the dealt rows are negatively
-    associated; E[z^H] and E[z^V] are at most those of independent rows and categories.
+    of t >= 2 rows that fall in it whole (V rows; each does with a chance of at most ρ^t, ρ the window's share of the
+    rows). Then P(H + V >= u) <= P(H >= u) + z^-u E[z^H] (E[z^V] - P(V = 0)) for every z >= 1, as the dealt rows are
+    negatively associated; E[z^H] and E[z^V] are at most those of independent rows and categories.
 
     References
     ----------
