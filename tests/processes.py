@@ -26,8 +26,8 @@ def _inodes(port: int) -> set[str]:
 def _open_files(pid: int) -> set[str]:
     found = set()
     try:
-        for descriptor in os.scandir(f"/proc/{pid}/fd"):
-            found.add(os.readlink(descriptor.path))
+        with os.scandir(f"/proc/{pid}/fd") as descriptors:
+            found.update(os.readlink(descriptor.path) for descriptor in descriptors)
     except OSError:  # the process, or the file, is gone meanwhile
         pass
     return found

@@ -285,6 +285,15 @@ def test_edge_cases_evaluate_and_stay_quiet_or_say_what_is_there(case: str) -> N
     assert report.drifted is case.endswith("all missing")
 
 
+def test_one_value_is_no_evidence_however_far_away() -> None:
+    monitor = Monitor(baseline({"x": np.arange(1000.0)}), {"windows": ["1h"]}, clock=Clock(), seed=0)
+    monitor.observe({"x": [1e6, *[np.nan] * 299]})
+    checks = monitor.evaluate().feature("x").windows["1h"].checks
+    assert checks["ks"].statistic == 1
+    assert checks["ks"].p_value == pytest.approx(2 / 1001)
+    assert {name for name, check in checks.items() if check.failed} == {"missing"}
+
+
 def test_a_constant_that_changes_is_drift() -> None:
     monitor = Monitor(baseline({"x": np.full(1000, 7.0)}), {"windows": ["1h"]}, clock=Clock(), seed=0)
     monitor.observe({"x": np.full(500, 8.0)})
