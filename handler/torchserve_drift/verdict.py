@@ -61,8 +61,8 @@ def level(windows: Sequence[WindowEvidence], alarms: Alarms, *, evaluate_every: 
     total = max(len(p_values), 1)
     if alarms.policy == "bonferroni":
         return alarms.alpha / total
-    rejected = [rank for rank, p in enumerate(p_values, 1) if p < alarms.alpha * rank / total]
-    return alarms.alpha * max(rejected, default=1) / total
+    rejected = [rank for rank, p in enumerate(p_values, 1) if p < alarms.alpha * (rank / total)]
+    return alarms.alpha * (max(rejected, default=1) / total)
 
 
 def _all_checks(windows: Sequence[WindowEvidence]) -> Iterator[Evidence]:
