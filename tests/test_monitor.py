@@ -294,6 +294,21 @@ def test_one_value_is_no_evidence_however_far_away() -> None:
     assert {name for name, check in checks.items() if check.failed} == {"missing"}
 
 
+def test_an_array_of_rows_is_its_columns() -> None:
+    rows = np.random.default_rng(0).normal(50, 30, (33, 20)).astype(np.float32)
+    array, columns = (Monitor(big(), {"windows": ["1h"], "min_rows": 1}, clock=Clock(), seed=0) for _ in range(2))
+    array.observe(rows)
+    columns.observe({f"x{i}": rows[:, i] for i in range(20)})
+    assert array.evaluate() == columns.evaluate()
+    for wrong in (rows[:, :3], rows[0], rows.astype(str)):
+        array.observe(wrong)
+    assert array.snapshot()["rows_rejected"]["wrong_shape"] == 3
+    assert array.snapshot()["rows_total"] == 33
+    mixed = Monitor(baseline({"x": np.arange(9.0), "c": list("abcabcabc")}), clock=Clock())
+    mixed.observe(np.zeros((4, 2)))
+    assert mixed.snapshot()["rows_rejected"]["wrong_shape"] == 1
+
+
 def test_a_constant_that_changes_is_drift() -> None:
     monitor = Monitor(baseline({"x": np.full(1000, 7.0)}), {"windows": ["1h"]}, clock=Clock(), seed=0)
     monitor.observe({"x": np.full(500, 8.0)})

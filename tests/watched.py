@@ -15,7 +15,7 @@ from scipy import stats
 
 from archives import save_model
 from profiles import baseline
-from servers import TorchServe, fetch
+from servers import TorchServe, fetch, wait_for
 from torchserve_drift.mar.archive import Options, build_archive
 
 UNMONITORED = """\
@@ -108,8 +108,12 @@ def manage(server: TorchServe, method: str, path: str, timeout: float = 90) -> s
 
 
 def scale(server: TorchServe, model: str, workers: int) -> None:
-    """Have exactly so many workers, ready."""
-    manage(server, "PUT", f"/{model}?min_worker={workers}&max_worker={workers}&synchronous=true")
+    """Have exactly so many workers, ready.
+
+    Not by TorchServe's `synchronous=true`, which blocks one of the few threads that answer requests meanwhile.
+    """
+    manage(server, "PUT", f"/{model}?min_worker={workers}&max_worker={workers}")
+    wait_for(f"{workers} workers", lambda: len(server.worker_pids(model)) == workers, 90)
 
 
 def scrape(port: int, timeout: float = 5) -> Samples:

@@ -8,9 +8,10 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
 import numpy as np
+import numpy.typing as npt
 
 from torchserve_drift.baseline.profile import Baseline
 from torchserve_drift.config import Settings
@@ -111,15 +112,21 @@ class Monitor:
             return None
         return directory
 
-    def observe(self, columns: Mapping[str, Any]) -> None:
+    def observe(self, columns: Union[Mapping[str, Any], npt.NDArray[Any]]) -> None:
         """Record rows: a mapping of feature name to an array (m,), all of equal length.
+
+        For a model of numbers only also an array (m, F), its columns in the baseline's order.
 
         Numbers for numeric features; strings, booleans or whatever `category_key` spells for categorical ones. A
         feature without a column is missing in these rows; other names are counted and skipped.
         """
         try:
-            rows = self.encoder.plain_columns(columns)
-            self.store.append(self._rows(columns) if rows is None else rows, self.clock())
+            if isinstance(columns, np.ndarray):
+                rows = self.encoder.matrix(columns)
+            else:
+                rows = self.encoder.plain_columns(columns)  # type: ignore[assignment] # None: not as plain as that
+                rows = self._rows(columns) if rows is None else rows
+            self.store.append(rows, self.clock())
         except FeatureError as error:
             self.store.writer.counters.reject("wrong_shape", 1)
             self._say_once("observe", error)

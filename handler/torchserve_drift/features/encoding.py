@@ -151,7 +151,20 @@ class RowEncoder:
             return stacked.T if stacked.ndim == 2 else None
         if len(joined) != len(arrays) * count * dtype.itemsize:  # more than one dimension
             return None
-        rows: Floats = np.frombuffer(joined, dtype).reshape(len(arrays), count).T
+        rows: Floats = np.ndarray((len(arrays), count), dtype, joined).T
+        return rows
+
+    def matrix(self, rows: npt.NDArray[Any]) -> Floats:
+        """Rows (m, F) of a model of numbers only, checked.
+
+        Raises
+        ------
+        FeatureError
+            When they have another shape or are no numbers, or the model has categories, which have no number of their own.
+        """
+        if self._categories or rows.ndim != 2 or rows.shape[1] != len(self.names) or rows.dtype.kind not in "fiu":
+            wanted = f"numbers of shape (rows, {len(self.names)}), of a model without categories"
+            raise FeatureError(f"an array of rows must be {wanted}, got {rows.dtype} of shape {rows.shape}")
         return rows
 
     def columns(self, columns: Mapping[str, Any]) -> Floats:

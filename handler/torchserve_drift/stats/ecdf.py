@@ -7,6 +7,8 @@ is NaN: missing values have no code.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import numpy.typing as npt
 
@@ -86,12 +88,20 @@ def ks_from_sorted_codes(codes_sorted: Codes, below: Floats, at: Floats) -> floa
     if rows == 0:
         return float("nan")
     # the window's steps are where it can lie furthest above the baseline, and just before them furthest below
-    shares = np.arange(rows + 1) / rows
+    shares = _shares(rows)
     above = at.take(codes_sorted)
     np.subtract(shares[1:], above, out=above)
     beneath = below.take(codes_sorted)
     np.subtract(beneath, shares[:-1], out=beneath)
     return max(float(above.max()), float(beneath.max()), 0.0)
+
+
+@lru_cache(maxsize=8)
+def _shares(rows: int) -> Floats:
+    """0, 1 / rows, ..., 1: kept, since all features of a window have as many rows."""
+    shares = np.arange(rows + 1) / rows
+    shares.flags.writeable = False
+    return shares
 
 
 def ks_from_counts(counts: npt.NDArray[np.integer], at: Floats) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import mmap
@@ -24,7 +25,7 @@ class SegmentFile:
     OSError
         When the file cannot be opened, or, to be created, has no room on the disk.
     ValueError
-        When it has another size.
+        When it has another size and nobody owns it.
     """
 
     def __init__(self, path: Path, size: int, *, create: bool = False) -> None:
@@ -36,8 +37,8 @@ class SegmentFile:
                 self.try_lock()
                 os.posix_fallocate(self._descriptor, 0, size)  # a full disk is an error here, not a SIGBUS later
             found = os.fstat(self._descriptor).st_size
-            if found != size:
-                raise ValueError(f"{found} bytes, not {size}")
+            if found != size:  # of an owner that lives, it is a file being created, or one for another baseline
+                raise (ValueError if self.try_lock() else BlockingIOError)(f"{found} bytes, not {size}")
             self.memory = mmap.mmap(self._descriptor, size)
         except BaseException:
             os.close(self._descriptor)
@@ -102,10 +103,12 @@ class SegmentDirectory:
         """The segment at ``path``; ``None``, and the file removed where nobody owns it, if it is not one of ours."""
         try:
             file = SegmentFile(path, self._size)
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError) as error:
+        except ValueError as error:
             self.discard(path, str(error))
+            return None
+        except OSError as error:  # gone, or none of ours; a lack of memory or descriptors is no fault of the file
+            if error.errno == errno.ELOOP:
+                self.discard(path, "a symbolic link")
             return None
         if file.memory[: len(self._head)] == self._head:
             return file

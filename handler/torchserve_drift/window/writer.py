@@ -94,7 +94,7 @@ class SegmentWriter(SegmentView):
             end = start + count
             if end <= size:
                 ring[start:end] = rows
-                times[start:end] = now
+                times[start:end].fill(now)
             else:
                 ring[start:], ring[: end - size] = rows[: size - start], rows[size - start :]
                 times[start:] = times[: end - size] = now
