@@ -18,10 +18,10 @@ from typing import Any, Callable
 
 import numpy as np
 import pytest
+
 from processes import listeners, resident_bytes
 from profiles import baseline
 from servers import fetch, free_ports
-
 from torchserve_drift import Monitor
 from torchserve_drift.duties import Duties
 from torchserve_drift.export.board import Board, introduce, publish

@@ -160,7 +160,7 @@ class RowEncoder:
         Raises
         ------
         FeatureError
-            When they have another shape or are no numbers, or the model has categories, which have no number of their own.
+            When they have another shape or are no numbers, or the model has categories.
         """
         if self._categories or rows.ndim != 2 or rows.shape[1] != len(self.names) or rows.dtype.kind not in "fiu":
             wanted = f"numbers of shape (rows, {len(self.names)}), of a model without categories"
