@@ -126,6 +126,8 @@ class SegmentWriter(SegmentView):
         """Move the waiting rows into tallies and pool; ``pause`` is called now and then, to let other threads in."""
         size = self.layout.ring_rows
         with self.fold_lock:
+            if not 0 <= self.waiting <= size:
+                raise ValueError(f"the windows' memory was overwritten: {self.waiting} rows wait in a ring of {size}")
             end = self.folded if self._retired else self.appended
             while self.folded < end:
                 begin = self.folded % size
