@@ -18,11 +18,12 @@ from typing import Any, Optional
 
 import pytest
 
+from hostile import BODIES
 from processes import listeners
 from servers import TorchServe, free_ports, torchserve, wait_for
-from watched import Row, archive, manage, p_values, request_rows, scale, scrape, shown_models, value
+from watched import Row, Watch, archive, manage, p_values, request_rows, scale, scrape, shown_models, value
 
-pytestmark = [pytest.mark.server, pytest.mark.slow]
+pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.faults]
 
 EVALUATE_SECONDS = 0.5
 ANSWERS_WITHIN_SECONDS = 5.0
@@ -170,44 +171,6 @@ class Load:
             run.result()
 
 
-class Watch:
-    """Scrapes on and on: the longest time without an answer, and counters that went backwards."""
-
-    def __init__(self, port: int) -> None:
-        self.longest_silence, self.scrapes = 0.0, 0
-        self.backwards: list[Any] = []
-        self._port, self._ended = port, False
-        self._counters: dict[Any, float] = {}
-        self._pool = ThreadPoolExecutor(1)
-        self._run_ends = self._pool.submit(self._run)
-
-    def _run(self) -> None:
-        last = time.monotonic()
-        while not self._ended:
-            try:
-                self._compare(scrape(self._port))
-            except OSError:
-                time.sleep(0.02)
-                continue
-            finally:
-                self.longest_silence = max(self.longest_silence, time.monotonic() - last)
-            last = time.monotonic()
-            time.sleep(0.05)
-
-    def _compare(self, samples: Any) -> None:
-        self.scrapes += 1
-        for key, found in samples.items():
-            if key[0].endswith(("_total", "_bucket", "_count", "_sum")):
-                if found < self._counters.get(key, 0):
-                    self.backwards.append((key, self._counters[key], found))
-                self._counters[key] = found
-
-    def end(self) -> None:
-        self._ended = True
-        self._pool.shutdown()
-        self._run_ends.result()
-
-
 def check_promises(port: int, load: Load, watch: Watch, handed_on: int = 0) -> None:
     """Every row that was answered is counted, and of those that were sent and not answered, each at most once.
 
@@ -280,42 +243,6 @@ def test_scaling_under_load_loses_no_row_that_was_answered(server, port, loaded)
     check_promises(port, load, watch, handed_on=3 + 1)
 
 
-HOSTILE = [
-    b'{"age": 30, "amount": 1.5, "city": "Rome"}',
-    b"{}",
-    b"[]",
-    b"",
-    b"null",
-    b"true",
-    b'"text"',
-    b"0",
-    b"[1, 2]",
-    b"[1, 2, 3]",
-    b"[[1, 2, 3], [4, 5, 6]]",
-    b"[[1, 2, 3], [4, 5]]",
-    b'{"age": "not a number", "amount": [], "city": {}}',
-    b'{"age": 1e999, "amount": -1e999, "city": 5}',
-    b'{"age": NaN, "amount": Infinity, "city": null}',
-    b'{"unknown": 1}',
-    b'{"age": 1, "age": 2, "amount": 3, "city": "\\ud800"}',
-    b'{"age": ' + b"9" * 5000 + b', "amount": 1, "city": "Rome"}',
-    b'{"instances": [{"age": 1, "amount": 2, "city": "Oslo"}, {"age": 3}]}',
-    b'{"instances": []}',
-    b'{"instances": 7}',
-    b'{"inputs": [{"name": "age", "shape": [2, 1], "datatype": "FP64", "data": [1, 2]}]}',
-    b'{"inputs": [{"name": "input", "shape": [1, 3], "datatype": "FP32", "data": [1, 2, 3]}]}',
-    b'{"inputs": [{"name": "input", "shape": [99999999999, 3], "datatype": "FP32", "data": [1]}]}',
-    b'{"inputs": [{}]}',
-    b"[" * 5000,
-    b"[" * 5000 + b"]" * 5000,
-    b'{"age": 1, "amount": 2, "city": "' + b"x" * 100_000 + b'"}',
-    b"\xff\xfe\x00broken",
-    b'\xef\xbb\xbf{"age": 1, "amount": 2, "city": "Rome"}',
-    b"age=1&amount=2",
-    b"\x00" * 100,
-]
-
-
 def answer(server: TorchServe, version: str, body: bytes, content_type: str) -> tuple[int, bytes]:
     request = urllib.request.Request(
         f"{server.inference}/predictions/sum/{version}", body, {"Content-Type": content_type}, method="POST"
@@ -330,7 +257,7 @@ def answer(server: TorchServe, version: str, body: bytes, content_type: str) -> 
 def test_answers_are_byte_for_byte_those_of_the_handler_without_monitoring(server, port):
     with registered(server, "sum.mar", 1), registered(server, "off.mar", 1, "/sum/off"):
         codes = set()
-        for body, content_type in itertools.product(HOSTILE, ("application/json", "text/plain", "")):
+        for body, content_type in itertools.product(BODIES, ("application/json", "text/plain", "")):
             watched = answer(server, "1.0", body, content_type)
             assert watched == answer(server, "off", body, content_type), (body[:80], content_type)
             codes.add(watched[0])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.request
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
@@ -135,3 +137,46 @@ def shown_models(samples: Samples) -> set[tuple[str, str]]:
     """Name and version of every model with series."""
     labels = [dict(labels) for _, labels in samples]
     return {(label["model_name"], label["model_version"]) for label in labels if "model_name" in label}
+
+
+class Watch:
+    """Scrapes on and on: the longest time without an answer, and counters that went backwards.
+
+    ``interval`` and ``longest_silence`` in seconds.
+    """
+
+    def __init__(self, port: int, interval: float = 0.05) -> None:
+        self.longest_silence, self.scrapes, self.failures = 0.0, 0, 0
+        self._interval = interval
+        self.backwards: list[Any] = []
+        self._port, self._ended = port, False
+        self._counters: dict[Any, float] = {}
+        self._pool = ThreadPoolExecutor(1)
+        self._run_ends = self._pool.submit(self._run)
+
+    def _run(self) -> None:
+        last = time.monotonic()
+        while not self._ended:
+            try:
+                self._compare(scrape(self._port))
+            except OSError:
+                self.failures += 1
+                time.sleep(0.02)
+                continue
+            finally:
+                self.longest_silence = max(self.longest_silence, time.monotonic() - last)
+            last = time.monotonic()
+            time.sleep(self._interval)
+
+    def _compare(self, samples: Any) -> None:
+        self.scrapes += 1
+        for key, found in samples.items():
+            if key[0].endswith(("_total", "_bucket", "_count", "_sum")):
+                if found < self._counters.get(key, 0):
+                    self.backwards.append((key, self._counters[key], found))
+                self._counters[key] = found
+
+    def end(self) -> None:
+        self._ended = True
+        self._pool.shutdown()
+        self._run_ends.result()

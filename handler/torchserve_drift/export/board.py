@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import shutil
+import stat
 import time
 from pathlib import Path
 from typing import Any, Optional
@@ -23,6 +24,8 @@ some."""
 
 def publish(directory: Path, snapshot: Snapshot) -> None:
     """Replace the model's snapshot; a reader sees the old one or the new one, whole."""
+    for leftover in directory.glob(f".{_SNAPSHOT}.*"):  # of an evaluator that was killed in the midst of this
+        leftover.unlink(missing_ok=True)
     write_json(directory / _SNAPSHOT, snapshot)
 
 
@@ -136,9 +139,12 @@ def _is_alive(directory: Path) -> bool:
 def _json(path: Path) -> Any:
     """The JSON object in a file, ``None`` where there is none."""
     try:
-        if path.stat().st_size > _LARGEST_SNAPSHOT_BYTES:
-            return None
-        found = json.loads(path.read_text())
+        # never through a link, and without waiting for whoever may write into a pipe
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK)) as file:
+            facts = os.fstat(file.fileno())
+            if not stat.S_ISREG(facts.st_mode) or facts.st_size > _LARGEST_SNAPSHOT_BYTES:
+                return None
+            found = json.loads(file.read())
     except (OSError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None

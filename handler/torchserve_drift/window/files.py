@@ -31,6 +31,7 @@ class SegmentFile:
     def __init__(self, path: Path, size: int, *, create: bool = False) -> None:
         self.path = path
         flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_CREAT | os.O_EXCL if create else 0)
+        self._descriptor = -1
         self._descriptor = os.open(path, flags, 0o600)
         try:
             if create:
@@ -41,7 +42,7 @@ class SegmentFile:
                 raise (ValueError if self.try_lock() else BlockingIOError)(f"{found} bytes, not {size}")
             self.memory = mmap.mmap(self._descriptor, size)
         except BaseException:
-            os.close(self._descriptor)
+            self.close()
             if create:
                 path.unlink(missing_ok=True)
             raise
@@ -70,6 +71,9 @@ class SegmentFile:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+    def __del__(self) -> None:
+        self.close()
 
 
 class SegmentDirectory:

@@ -40,7 +40,7 @@ class Layout:
     ``offsets`` (F,) where each feature's part of the tally vector begins, ``length`` of that vector, ``panes`` per
     window,
     ``ring_rows`` raw rows that may wait for a fold, ``pool_rows`` rows in the pool, ``reservoir_rows`` rows in a
-    sample.
+    sample; ``sums`` the places in that vector which are no counts.
     """
 
     offsets: tuple[int, ...]
@@ -50,6 +50,7 @@ class Layout:
     ring_rows: int
     pool_rows: int
     reservoir_rows: int
+    sums: tuple[int, ...] = ()
 
     @property
     def features(self) -> int:
@@ -84,7 +85,9 @@ def layout_for(baseline: Baseline, windows: int, reservoir_rows: int) -> Layout:
     pool = (budget - fixed) // (2 * features + 12)
     fewest = 10 * reservoir_rows + ring_rows
     pool_rows = int(np.clip(pool, fewest, max(fewest, POOL_RESERVOIRS * reservoir_rows)))
-    return Layout(offsets, length, windows, panes, ring_rows, pool_rows, reservoir_rows)
+    numeric = [at for at, feature in zip(offsets, baseline.features) if isinstance(feature, NumericBaseline)]
+    sums = tuple(at + place for at in numeric for place in (SUM, SUM_SQUARES))
+    return Layout(offsets, length, windows, panes, ring_rows, pool_rows, reservoir_rows, sums)
 
 
 def fingerprint(baseline: Baseline, windows: tuple[object, ...], layout: Layout) -> bytes:

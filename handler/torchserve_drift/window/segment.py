@@ -25,8 +25,9 @@ Buffer = Union[bytearray, memoryview, Any]
 
 MAGIC = b"torchserve-drift"
 FORMAT = 1
-_HEADER_BYTES = 64
+HEADER_BYTES = 64
 _READ_ATTEMPTS = 8
+_LARGEST_COUNT = 2.0**53
 
 FOLDED, SAMPLE_LIMIT, LIMITED_AT, WINDOW_INTEGERS = 0, 1, 2, 3
 """Fields of a state copy's integers; then, per window, the current pane's id and first row."""
@@ -51,7 +52,7 @@ class Arrays:
     """The segment's arrays, views of one buffer. ``size`` is what `layout` needs, in bytes."""
 
     def __init__(self, buffer: Buffer, layout: Layout) -> None:
-        self._buffer, self._at = buffer, _HEADER_BYTES
+        self._buffer, self._at = buffer, HEADER_BYTES
         windows, slots, length = layout.windows, layout.panes + 1, layout.length
         self.commit = self._take(np.int64, 1)
         self.appended = self._take(np.int64, 1)
@@ -86,7 +87,7 @@ def size_of(layout: Layout) -> int:
 
 def header(fingerprint: bytes) -> bytes:
     """The first bytes of a segment: magic, format, fingerprint; what lacks them is not read."""
-    return (MAGIC + bytes([FORMAT]) + fingerprint).ljust(_HEADER_BYTES, b"\0")
+    return (MAGIC + bytes([FORMAT]) + fingerprint).ljust(HEADER_BYTES, b"\0")
 
 
 class SegmentView:
@@ -135,11 +136,36 @@ class SegmentView:
         """Whether the valid state copy is one that a writer would leave; checked before another's segment is read."""
         for _ in range(_READ_ATTEMPTS):
             generation = self.generation
-            limit = self.sample_limit
-            sane = self.folded >= 0 and self.totals[ROWS] == self.folded and 0 < limit <= self.layout.reservoir_rows
+            sane = self._has_sane_state()
             if sane or self.generation == generation:
-                return bool(sane)
+                return sane
         return True  # its writer commits faster than we look: it lives
+
+    def _has_sane_state(self) -> bool:
+        floats, folded = self._floats, self.folded
+        return (
+            folded >= 0
+            and 0 <= self.appended - folded <= self.layout.ring_rows
+            and bool(self.totals[ROWS] == folded)
+            and 0 < self.sample_limit <= self.layout.reservoir_rows
+            and bool(np.isfinite(floats[:TALLIES]).all())
+            and self._are_counts(floats[TALLIES:].reshape(-1, self.layout.length))
+            and bool((self.arrays.counters >= 0).all())
+        )
+
+    def has_sane_panes(self) -> bool:
+        """Whether closed panes hold counts; a look at much memory, for segments that somebody else has written."""
+        return all(
+            self._are_counts(pane.tally) and 0 <= pane.first_row <= self.folded and np.isfinite(pane.ended)
+            for w in range(self.layout.windows)
+            for pane in self.panes(w)
+        )
+
+    def _are_counts(self, tallies: Floats) -> bool:
+        """Whether tally vectors (..., length) are not negative and finite where they count; sums may be anything."""
+        sane = (tallies >= 0) & (tallies < _LARGEST_COUNT)
+        sane[..., list(self.layout.sums)] = True
+        return bool(sane.all())
 
     def own_time(self, now: float) -> float:
         """``now`` in the segment's own time, which never runs backwards."""

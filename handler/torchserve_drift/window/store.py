@@ -24,7 +24,7 @@ from torchserve_drift.window.files import SegmentDirectory, SegmentFile
 from torchserve_drift.window.layout import Layout, fingerprint, layout_for
 from torchserve_drift.window.merge import WindowRows, window_rows
 from torchserve_drift.window.panes import PaneGrid
-from torchserve_drift.window.segment import Floats, SegmentView, header, size_of
+from torchserve_drift.window.segment import HEADER_BYTES, Floats, SegmentView, header, size_of
 from torchserve_drift.window.tally import Tallier
 from torchserve_drift.window.writer import SegmentWriter
 
@@ -74,7 +74,7 @@ class Store:
                 self._own = self._directory.take_over()
                 if self._own is not None:
                     writer = self._write(self._own.memory)
-                    if writer.is_plausible():
+                    if writer.is_plausible() and writer.has_sane_panes():
                         _logger.info("windows continue after %d rows", writer.folded)
                         return writer
                     self._directory.discard(self._own.path, "its contents make no sense")
@@ -133,7 +133,7 @@ class Store:
         old = self.writer
         with old.retired():
             if keep:
-                memory[:] = old.memory[:]
+                memory[HEADER_BYTES:] = old.memory[HEADER_BYTES:]  # private memory has no header
             self.writer = self._write(memory)
         self._forget_own()
         self._own = file
@@ -162,7 +162,7 @@ class Store:
         view = SegmentView(file.memory, self.layout, self._grid)
         if view.generation == 0:
             return None
-        if not view.is_consistent():
+        if not (view.is_consistent() and view.has_sane_panes()):
             if file.try_lock():
                 assert self._directory is not None
                 self._directory.discard(file.path, "its contents make no sense")
@@ -190,17 +190,31 @@ class Store:
         counters: Floats = sum((view.arrays.counters for view in self.segments()), np.zeros(LENGTH))
         return counters
 
+    def leave(self) -> None:
+        """Go on in private memory, empty: what a forked child must do, whose parent writes on in the same segment."""
+        self.writer = self._write(mmap.mmap(-1, self.size_bytes))
+        self._forget_files()
+
     def close(self) -> None:
-        """Give the segment up, for another process to take over."""
+        """Give the segment up, for another process to take over; what it holds is still here to be read."""
+        if self._own is not None:
+            memory = mmap.mmap(-1, self.size_bytes)
+            with self.writer.retired():
+                memory[:] = self.writer.memory[:]
+                self.writer = self._write(memory)
+            self._own.unlock()
+        self._forget_files()
+
+    def _forget_files(self) -> None:
         self._forget_own()
         for file in self._others.values():
             file.close()
-        self._others = {}
+        self._others, self._directory = {}, None
 
 
 def _let_go(store: Optional[Store]) -> None:
     if store is not None:
-        store.close()
+        store.leave()
 
 
 def _alone(directory: Path, error: OSError) -> None:

@@ -114,8 +114,10 @@ class SegmentWriter(SegmentView):
         with self.fold_lock, self._append_lock:
             a = self.arrays
             released, appended = int(a.released[0]), int(a.appended[0])
-            in_order = released <= self.folded <= appended <= released + self.layout.ring_rows
-            return in_order and self.is_consistent()
+            if not released <= self.folded <= appended <= released + self.layout.ring_rows:
+                return False
+        with self.fold_lock:  # a longer look, for which no request waits
+            return self.is_consistent()
 
     @property
     def waiting(self) -> int:

@@ -1,0 +1,38 @@
+"""Bodies of requests that nobody sends on purpose, or only with a bad one, and some that are well."""
+
+from __future__ import annotations
+
+BODIES = [
+    b'{"age": 30, "amount": 1.5, "city": "Rome"}',
+    b"{}",
+    b"[]",
+    b"",
+    b"null",
+    b"true",
+    b'"text"',
+    b"0",
+    b"[1, 2]",
+    b"[1, 2, 3]",
+    b"[[1, 2, 3], [4, 5, 6]]",
+    b"[[1, 2, 3], [4, 5]]",
+    b'{"age": "not a number", "amount": [], "city": {}}',
+    b'{"age": 1e999, "amount": -1e999, "city": 5}',
+    b'{"age": NaN, "amount": Infinity, "city": null}',
+    b'{"unknown": 1}',
+    b'{"age": 1, "age": 2, "amount": 3, "city": "\\ud800"}',
+    b'{"age": ' + b"9" * 5000 + b', "amount": 1, "city": "Rome"}',
+    b'{"instances": [{"age": 1, "amount": 2, "city": "Oslo"}, {"age": 3}]}',
+    b'{"instances": []}',
+    b'{"instances": 7}',
+    b'{"inputs": [{"name": "age", "shape": [2, 1], "datatype": "FP64", "data": [1, 2]}]}',
+    b'{"inputs": [{"name": "input", "shape": [1, 3], "datatype": "FP32", "data": [1, 2, 3]}]}',
+    b'{"inputs": [{"name": "input", "shape": [99999999999, 3], "datatype": "FP32", "data": [1]}]}',
+    b'{"inputs": [{}]}',
+    b"[" * 5000,
+    b"[" * 5000 + b"]" * 5000,
+    b'{"age": 1, "amount": 2, "city": "' + b"x" * 100_000 + b'"}',
+    b"\xff\xfe\x00broken",
+    b'\xef\xbb\xbf{"age": 1, "amount": 2, "city": "Rome"}',
+    b"age=1&amount=2",
+    b"\x00" * 100,
+]
