@@ -30,7 +30,7 @@ def numeric(name="age", importance=0.5, rows=4):
         std=1.0,
         minimum=1.0,
         maximum=3.0,
-        quantiles=np.linspace(1, 3, 21),
+        quantiles=np.linspace(1, 3, 27),
         edges=np.array([1.0, 2.0, 3.0]),
         edge_counts=np.array([1, 2, rows - 1]),
         sample=np.array([1.0, np.nan, 3.0]),
@@ -42,7 +42,7 @@ def empty_numeric(name="nothing", rows=4):
     nan = np.nan
     nothing = np.array([])
     return NumericBaseline(
-        name, 0, rows, 0, nan, 0.0, nan, nan, np.full(21, nan), nothing, nothing.astype(int), np.full(3, nan), 0.0
+        name, 0, rows, 0, nan, 0.0, nan, nan, np.full(27, nan), nothing, nothing.astype(int), np.full(3, nan), 0.0
     )
 
 
@@ -217,15 +217,20 @@ def test_a_huge_declared_header_is_refused_without_allocating():
 
 
 def test_a_newer_version_says_so():
-    message = refused(forged(lambda content: content.update(format_version=2)))
-    assert message.endswith("its format_version must be 1, got 2; update torchserve-drift")
+    message = refused(forged(lambda content: content.update(format_version=3)))
+    assert message.endswith("its format_version must be 2, got 3; update torchserve-drift")
+
+
+def test_an_older_version_says_what_to_do():
+    message = refused(forged(lambda content: content.update(format_version=1)))
+    assert message.endswith("its format_version must be 2, got 1; build it anew")
 
 
 def test_version_is_reported_before_other_contents():
     def change(content):
         content.update(format_version=9, rows="many", future=1)
 
-    assert "format_version must be 1, got 9" in refused(forged(change))
+    assert "format_version must be 2, got 9" in refused(forged(change))
 
 
 def _set(name, place, value):
@@ -255,7 +260,7 @@ def _edges(*values):
         (_set("numeric.moments", (0, 1), -1.0), "feature 'age': std must be 0 or more"),
         (_set("numeric.quantiles", (0, 3), np.nan), "feature 'age': quantiles must rise"),
         (_set("numeric.quantiles", (0, 3), 2.9), "feature 'age': quantiles must rise"),
-        (_set("numeric.quantiles", (0, 20), np.inf), "feature 'age': quantiles must rise"),
+        (_set("numeric.quantiles", (0, 26), np.inf), "feature 'age': quantiles must rise"),
         (_edges(1.0, 1.0, 3.0), "feature 'age': edges must rise strictly"),
         (_edges(-np.inf, 1.0, 3.0), "feature 'age': edges must rise strictly"),
         (_edges(1.0, 2.0, 2.5), "feature 'age': edges must rise strictly"),

@@ -17,7 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from torchserve_drift.baseline import header, validity
-from torchserve_drift.baseline.profile import Baseline, CategoricalBaseline, FeatureBaseline, NumericBaseline
+from torchserve_drift.baseline.profile import (
+    MOST_EDGES,
+    Baseline,
+    CategoricalBaseline,
+    FeatureBaseline,
+    NumericBaseline,
+)
 from torchserve_drift.errors import BaselineError
 from torchserve_drift.features.schema import Feature
 
@@ -161,7 +167,7 @@ def _stacked_numbers(numbers: list[NumericBaseline]) -> dict[str, npt.NDArray[An
 
 
 def _padded(values: npt.NDArray[Any], filler: float) -> npt.NDArray[Any]:
-    return np.pad(values, (0, max(validity.MOST_EDGES - len(values), 0)), constant_values=filler)
+    return np.pad(values, (0, max(MOST_EDGES - len(values), 0)), constant_values=filler)
 
 
 def _features(head: header.Header, arrays: validity.Arrays) -> Iterator[FeatureBaseline]:

@@ -15,7 +15,7 @@ from torchserve_drift.errors import BaselineError
 from torchserve_drift.features.schema import LONGEST_CATEGORY, Feature
 
 KEY = "torchserve_drift.baseline"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 PREFIX = b'{"__metadata__":{"torchserve_drift.baseline":"{\\"sha256\\":\\"'
 """How every header begins; the digest's 64 digits follow, at the same place in every file."""
 
@@ -102,9 +102,8 @@ def read(data: bytes) -> Header:
     content = _object(_json(inner[KEY].encode("utf-8", "surrogatepass")), "metadata")
     version = content.get("format_version")
     if type(version) is not int or version != FORMAT_VERSION:
-        raise BaselineError(
-            f"its format_version must be {FORMAT_VERSION}, got {reprlib.repr(version)}; update torchserve-drift"
-        )
+        remedy = "build it anew" if type(version) is int and version < FORMAT_VERSION else "update torchserve-drift"
+        raise BaselineError(f"its format_version must be {FORMAT_VERSION}, got {reprlib.repr(version)}; {remedy}")
     features = parse_metadata(content)
     tensors = {name: _tensor(entry, name) for name, entry in outer.items()}
     return Header(features, content["rows"], content["sample_rows"], content["created"], content["seed"], tensors)

@@ -132,7 +132,7 @@ def _set_quantiles(rows: ir.Table, columns: Sequence[Numbers], total: int, sampl
         # interpolation may overstep by a rounding
         within = np.clip(found[column.place], column.minimum, column.maximum)
         column.quantiles = np.maximum.accumulate(within) + 0.0
-        column.edges = np.unique(np.append(column.quantiles[1:-1], column.maximum))
+        column.edges = np.unique(np.append(column.quantiles, column.maximum))
 
 
 def _sampled_quantiles(sample: npt.NDArray[np.float64], column: Numbers) -> npt.NDArray[np.float64]:

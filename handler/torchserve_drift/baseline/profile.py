@@ -12,8 +12,11 @@ import numpy.typing as npt
 
 from torchserve_drift.features.schema import Feature, Kind
 
-QUANTILE_LEVELS = (0.01, *(i / 20 for i in range(1, 20)), 0.99)
-"""The levels of `NumericBaseline.quantiles`: 0.01, 0.05, 0.10, ..., 0.95, 0.99."""
+QUANTILE_LEVELS = (0.001, 0.005, 0.01, 0.025, *(i / 20 for i in range(1, 20)), 0.975, 0.99, 0.995, 0.999)
+"""The levels of `NumericBaseline.quantiles`: 0.05, 0.10, ..., 0.95, finer in the tails, where spread shows first."""
+
+MOST_EDGES = len(QUANTILE_LEVELS) + 1
+"""Of `NumericBaseline.edges`: the distinct quantiles and the maximum."""
 
 MISSING_CODE = 65535
 """A categorical sample's code for a missing value; real codes are below `LARGEST_CATEGORIES`."""
@@ -29,10 +32,10 @@ class NumericBaseline:
 
     ``count`` finite values, ``missing`` nulls and NaNs, ``invalid`` infinities; ``std`` with count - 1 (0 for fewer
     than two values), ``minimum``, ``maximum``, ``mean`` of the finite values (NaN where there are none); ``quantiles``
-    at `QUANTILE_LEVELS`; ``edges`` (E,) strictly increasing upper bounds of the bins that are counted in production, at
-    most 20, the last of them ``maximum``; ``edge_counts`` (E,) finite values <= each edge; ``sample`` (rows,) float64,
-    NaN where missing or invalid, row r of all features being one row of the training data; ``importance`` in [0, 1], 1
-    over all features.
+    at `QUANTILE_LEVELS`; ``edges`` (E,) strictly increasing upper bounds of the bins that are counted in production:
+    the distinct quantiles, then ``maximum``; ``edge_counts`` (E,) finite values <= each edge; ``sample`` (rows,)
+    float64, NaN where missing or invalid, row r of all features being one row of the training data; ``importance`` in
+    [0, 1], 1 over all features.
     """
 
     name: str

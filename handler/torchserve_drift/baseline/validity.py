@@ -9,10 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from torchserve_drift.baseline.header import Header
-from torchserve_drift.baseline.profile import MISSING_CODE, QUANTILE_LEVELS
+from torchserve_drift.baseline.profile import MISSING_CODE, MOST_EDGES, QUANTILE_LEVELS
 from torchserve_drift.errors import BaselineError
 
-MOST_EDGES = 20
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 
