@@ -19,13 +19,20 @@ POLICIES = values.POLICIES
 
 @dataclass(frozen=True)
 class Alarms:
-    """The rule by which checks become verdicts. ``false_alarm_interval`` in seconds, ``alpha`` in (0, 1)."""
+    """The rule by which checks become verdicts.
+
+    ``false_alarm_interval`` and ``quiet_for`` in seconds, ``alpha`` in (0, 1); ``learned``: no limit is below what the
+    baseline's own spans of time differ by.
+    """
 
     policy: str = "budget"
     false_alarm_interval: float = 30 * 86400.0
     alpha: float = 0.05
+    quiet_for: float = 300.0
     min_effect_ks: float = 0.1
     min_effect_cramers_v: float = 0.1
+    min_effect_joint: float = 0.1
+    learned: bool = False
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,7 @@ class Thresholds:
     new_category_ratio: float = 0.0
     missing_shift: float = 0.02
     range_ratio: float = 0.01
+    wrong_type_ratio: float = 0.01
 
 
 @dataclass(frozen=True)
@@ -123,6 +131,7 @@ _THRESHOLDS: Mapping[str, Callable[[object, str], Any]] = {
     "new_category_ratio": _SHARE,
     "missing_shift": _SHARE,
     "range_ratio": _SHARE,
+    "wrong_type_ratio": _SHARE,
 }
 _EXPORT: Mapping[str, Callable[[object, str], Any]] = {
     "address": values.address,
@@ -137,8 +146,9 @@ _ALARMS: Mapping[str, Callable[[object, str], Any]] = {
     "policy": values.policy,
     "false_alarm_interval": values.seconds,
     "alpha": values.number(0, 0.5, above=True),
+    "quiet_for": values.seconds,
 }
-_MIN_EFFECT: Mapping[str, Callable[[object, str], Any]] = {"ks": _SHARE, "cramers_v": _SHARE}
+_MIN_EFFECT: Mapping[str, Callable[[object, str], Any]] = {"ks": _SHARE, "cramers_v": _SHARE, "joint": _SHARE}
 _TOP: Mapping[str, Callable[[object, str], Any]] = {
     "baseline": values.text,
     "inputs": values.inputs,
@@ -153,12 +163,16 @@ _TOP: Mapping[str, Callable[[object, str], Any]] = {
 
 def _settings(tree: dict[str, Any]) -> Settings:
     section = _section(tree.pop("alarms", None), "alarms")
-    effects = _read(_section(section.pop("min_effect", None), "alarms.min_effect"), _MIN_EFFECT, "alarms.min_effect.")
+    effect = section.pop("min_effect", None)
+    learned = effect == "learned"
+    effects = _read(
+        _section(None if learned else effect, "alarms.min_effect"), _MIN_EFFECT, "alarms.min_effect."
+    )
     alarms = _read(section, _ALARMS, "alarms.", "min_effect")
     features = _section(tree.pop("features", None), "features")
     export = _section(tree.pop("export", None), "export")
     return Settings(
-        alarms=Alarms(**alarms, **{f"min_effect_{name}": value for name, value in effects.items()}),
+        alarms=Alarms(**alarms, learned=learned, **{f"min_effect_{name}": value for name, value in effects.items()}),
         features={
             name: Thresholds(**_read(_section(limits, f"features.{name}"), _THRESHOLDS, f"features.{name}."))
             for name, limits in features.items()

@@ -7,13 +7,21 @@ from typing import NamedTuple, Optional
 
 
 class Evidence(NamedTuple):
-    """What one check found. ``limit`` is the effect that a threshold check must exceed, ``None`` for ks and chi2."""
+    """What one check found.
+
+    ``limit`` is the effect that it must exceed to fail, or reach (`AT_LEAST`); ``bound`` is what is held against alpha
+    where ``p_value`` is an approximation that is too small in its far tail, ``None`` where that is ``p_value`` itself.
+    """
 
     p_value: float
     statistic: float
     effect: float
-    limit: Optional[float]
+    limit: float
+    bound: Optional[float] = None
 
+
+AT_LEAST = frozenset(("ks", "chi2", "joint"))
+"""Checks that fail at their limit already: it is the smallest effect that matters, not the largest that does not."""
 
 FeatureEvidence = Mapping[str, Evidence]
 """A feature's checks in one window, by name."""

@@ -1,0 +1,110 @@
+"""How the alarm budget is spent: the level of each check of each feature in each window, at each look."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from torchserve_drift.config import Window
+
+NUMERIC_SHARES: Mapping[str, float] = {
+    "cusum": 0.60,
+    "ks": 0.15,
+    "mean": 0.05,
+    "std": 0.05,
+    "range": 0.05,
+    "missing": 0.07,
+    "wrong_type": 0.03,
+}
+CATEGORICAL_SHARES: Mapping[str, float] = {
+    "cusum": 0.60,
+    "chi2": 0.14,
+    "frequency": 0.08,
+    "new_category": 0.08,
+    "missing": 0.07,
+    "wrong_type": 0.03,
+}
+JOINT_SHARES: Mapping[str, float] = {"joint": 1.0}
+"""How a feature's part of the budget is shared among its checks: what is surest to find drift first has the most."""
+
+SHARES: Mapping[str, Mapping[str, float]] = {
+    "numeric": NUMERIC_SHARES,
+    "categorical": CATEGORICAL_SHARES,
+    "joint": JOINT_SHARES,
+}
+
+JOINT_WEIGHT = 0.05
+"""The part of the budget that the joint distribution has, where it is looked at."""
+
+EVERY_LOOK = 0.25
+"""Of a window whose panes outlast several looks: the part for looks at which no pane has closed."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Who spends: a feature's ``kind``, and its ``weight`` in the budget."""
+
+    kind: str
+    weight: float
+
+
+@dataclass(frozen=True)
+class Budget:
+    """At most one false alarm in ``interval`` seconds is to be expected.
+
+    The levels of all looks of an interval sum to 1, over parts (features and the joint distribution), their checks,
+    windows and looks; by the union bound so many p-values below their level are expected, however dependent, while
+    nothing drifts: each is at most its level likely. ``every`` seconds lie between looks; ``panes`` are in a window.
+    """
+
+    parts: tuple[Part, ...]
+    windows: tuple[Window, ...]
+    panes: int
+    every: float
+    interval: float
+
+    @classmethod
+    def of(
+        cls, features: Sequence[Part], windows: Sequence[Window], *, panes: int, every: float, interval: float
+    ) -> Budget:
+        """The budget of features with their importances (summing to 1) as weights; a part "joint" keeps its own.
+
+        Half of the features' budget is theirs in equal parts, half by importance.
+        """
+        count = sum(part.kind != "joint" for part in features)
+        rest = 1 - JOINT_WEIGHT if count < len(features) else 1.0
+        parts = tuple(
+            Part(part.kind, JOINT_WEIGHT if part.kind == "joint" else rest * (0.5 / count + 0.5 * part.weight))
+            for part in features
+        )
+        return cls(parts, tuple(windows), panes, every, interval)
+
+    def level(self, part: int, check: str, window: int, *, closed: bool) -> float:
+        """The alpha of one check at one look; ``closed``: a pane of the window has closed since the last look.
+
+        A long window hardly changes from look to look. So most of its budget is spent where one of its panes has just
+        closed: these looks are few, and each may have a larger level.
+        """
+        mine = self.parts[part]
+        share = SHARES[mine.kind][check] * mine.weight / len(self.windows)
+        return share * self._seconds(window, closed) / self.interval
+
+    def closes(self, window: int, before: float, now: float) -> bool:
+        """Whether a pane of a window of time has closed between two looks; always so of one of rows."""
+        seconds = self._pane_seconds(window)
+        return seconds is None or int(before // seconds) != int(now // seconds)
+
+    def quiet_seconds(self, window: int, least: float) -> float:
+        """How long a feature must have been quiet to have drifted no more: ``least``, or two panes of the window."""
+        seconds = self._pane_seconds(window)
+        return least if seconds is None else max(least, 2 * seconds)
+
+    def _pane_seconds(self, window: int) -> float | None:
+        seconds = self.windows[window].seconds
+        return None if seconds is None else seconds / self.panes
+
+    def _seconds(self, window: int, closed: bool) -> float:
+        pane = self._pane_seconds(window)
+        if pane is None or pane <= 2 * self.every:
+            return self.every
+        return EVERY_LOOK * self.every + (1 - EVERY_LOOK) * pane * closed
