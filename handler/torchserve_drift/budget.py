@@ -8,20 +8,20 @@ from dataclasses import dataclass
 from torchserve_drift.config import Window
 
 NUMERIC_SHARES: Mapping[str, float] = {
-    "cusum": 0.60,
-    "ks": 0.15,
-    "mean": 0.05,
-    "std": 0.05,
-    "range": 0.05,
-    "missing": 0.07,
+    "cusum": 0.72,
+    "ks": 0.10,
+    "mean": 0.03,
+    "std": 0.03,
+    "range": 0.03,
+    "missing": 0.06,
     "wrong_type": 0.03,
 }
 CATEGORICAL_SHARES: Mapping[str, float] = {
-    "cusum": 0.60,
-    "chi2": 0.14,
-    "frequency": 0.08,
-    "new_category": 0.08,
-    "missing": 0.07,
+    "cusum": 0.76,
+    "chi2": 0.07,
+    "frequency": 0.04,
+    "new_category": 0.04,
+    "missing": 0.06,
     "wrong_type": 0.03,
 }
 JOINT_SHARES: Mapping[str, float] = {"joint": 1.0}

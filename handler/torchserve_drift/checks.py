@@ -84,28 +84,22 @@ class _Values:
         mistyped, missing = (tally[self._offsets + kind] for kind in (at.MISTYPED, at.MISSING))
         rows = tally[self._offsets + at.VALID] + missing
         changes = np.abs(missing / np.maximum(rows, 1) - self._missing / np.maximum(self._rows, 1))
-        yield from self._shares("missing", missing, rows, self._missing, changes, self._missing_limits, design_effects)
+        p_values = _shares_p(self._missing, self._rows, missing, rows, design_effects)
+        shares = missing / np.maximum(rows, 1)
+        for i in np.flatnonzero(rows):
+            yield int(i), "missing", Evidence(p_values[i], shares[i], changes[i], self._missing_limits[i])
         rows = rows + mistyped
+        p_values = _shares_p(np.zeros_like(mistyped), self._rows, mistyped, rows, design_effects)
         shares = mistyped / np.maximum(rows, 1)
-        none = np.zeros_like(mistyped)
-        yield from self._shares("wrong_type", mistyped, rows, none, shares, self._type_limits, design_effects)
+        for i in np.flatnonzero(rows):
+            yield int(i), "wrong_type", Evidence(p_values[i], shares[i], shares[i], self._type_limits[i])
 
-    def _shares(
-        self,
-        name: str,
-        hits: Floats,
-        rows: Floats,
-        before: Floats,
-        effects: Floats,
-        limits: Sequence[float],
-        design_effects: Floats,
-    ) -> Iterator[tuple[int, str, Evidence]]:
-        effective = np.floor(rows / design_effects)
-        effective_hits = np.minimum(np.round(hits / design_effects), effective)
-        p_values = proportions.two_proportions_p(before, self._rows, effective_hits, effective).tolist()
-        shares = (hits / np.maximum(rows, 1)).tolist()
-        for i in np.flatnonzero(rows).tolist():
-            yield i, name, Evidence(p_values[i], shares[i], float(effects[i]), limits[i])
+
+def _shares_p(before: Floats, rows_before: Floats, now: Floats, rows: Floats, design_effects: Floats) -> Floats:
+    """Two-sided p-values of the shares of effective rows."""
+    effective = np.floor(rows / design_effects)
+    hits = np.minimum(np.round(now / design_effects), effective)
+    return proportions.two_proportions_p(before, rows_before, hits, effective)
 
 
 def _categorical(

@@ -165,9 +165,7 @@ def _settings(tree: dict[str, Any]) -> Settings:
     section = _section(tree.pop("alarms", None), "alarms")
     effect = section.pop("min_effect", None)
     learned = effect == "learned"
-    effects = _read(
-        _section(None if learned else effect, "alarms.min_effect"), _MIN_EFFECT, "alarms.min_effect."
-    )
+    effects = _read(_section(None if learned else effect, "alarms.min_effect"), _MIN_EFFECT, "alarms.min_effect.")
     alarms = _read(section, _ALARMS, "alarms.", "min_effect")
     features = _section(tree.pop("features", None), "features")
     export = _section(tree.pop("export", None), "export")

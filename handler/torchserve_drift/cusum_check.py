@@ -14,6 +14,7 @@ from torchserve_drift.evidence import Evidence
 from torchserve_drift.numeric_checks import Limits, baseline_bins, shifts_of
 from torchserve_drift.stats import proportions
 from torchserve_drift.stats.binned import bin_scores, score_moments
+from torchserve_drift.stats.kolmogorov import LEAST
 from torchserve_drift.stats.ranks import Moments, shift_p
 from torchserve_drift.stats.unseen import unseen_categories_p
 from torchserve_drift.window import layout as at
@@ -121,8 +122,8 @@ def _numeric(columns: _Columns, spans: Floats, design_effects: Floats) -> Iterat
             for scores, known, step in columns.scores
         ]
     )
-    with np.errstate(divide="ignore"):
-        adjusted = p_values / (weights * np.array([LOCATION_SHARE, SCALE_SHARE])[:, None, None])
+    parts = weights * np.array([LOCATION_SHARE, SCALE_SHARE])[:, None, None]
+    adjusted = np.where(parts > 0, np.maximum(p_values, LEAST) / np.where(parts > 0, parts, 1), np.inf)
     sizes = np.array(shifts_of(spans, columns.limits))
     limits = np.array([columns.limits.mean, columns.limits.std])
     large = np.abs(sizes) > limits[:, None, :]
@@ -138,7 +139,8 @@ def _chosen(adjusted: Floats, large: npt.NDArray[np.bool_]) -> npt.NDArray[np.in
     ``adjusted`` and ``large`` (parts, S, F); indices (F,) into parts x S.
     """
     flat, ample = adjusted.reshape(-1, adjusted.shape[-1]), large.reshape(-1, large.shape[-1])
-    return np.where(ample.any(axis=0), np.where(ample, flat, np.inf).argmin(axis=0), flat.argmin(axis=0))
+    best: npt.NDArray[np.intp] = np.where(ample, flat, np.inf).argmin(axis=0)
+    return np.where(ample.any(axis=0), best, flat.argmin(axis=0)).astype(np.intp)
 
 
 def span_weights(rows: Floats, power: float = 0.5) -> Floats:
@@ -158,26 +160,28 @@ def span_weights(rows: Floats, power: float = 0.5) -> Floats:
     return weights
 
 
-def _categorical(feature: CategoricalBaseline, limits: Thresholds, spans: Floats, design_effect: float) -> list[Evidence]:
+def _categorical(
+    feature: CategoricalBaseline, limits: Thresholds, spans: Floats, design_effect: float
+) -> list[Evidence]:
     """What each span shows of shares and of unseen categories; nothing where no span has enough rows."""
     looked_at = np.flatnonzero(span_weights(spans[:, at.VALID]))
     if not len(looked_at):
         return []
     spans = spans[looked_at]
-    rows, unseen, counts = spans[:, at.VALID], spans[:, at.UNSEEN], spans[:, at.CATEGORIES :]
     return [
-        *_share_changes(feature, limits.frequency_shift, counts, rows, design_effect),
-        *_unseen(feature, limits.new_category_ratio, counts, rows, unseen, design_effect),
+        *_share_changes(feature, limits.frequency_shift, spans, design_effect),
+        *_unseen(feature, limits.new_category_ratio, spans, design_effect),
     ]
 
 
 def _share_changes(
-    feature: CategoricalBaseline, limit: float, counts: Floats, rows: Floats, design_effect: float
+    feature: CategoricalBaseline, limit: float, spans: Floats, design_effect: float
 ) -> Iterator[Evidence]:
     """Of each span the category that speaks most clearly, among those whose share changed enough if any did.
 
     It was chosen for that, so its p-value stands for as many tests as there are categories.
     """
+    rows, counts = spans[:, at.VALID], spans[:, at.CATEGORIES :]
     base, total = feature.counts.astype(np.float64), float(feature.count)
     shares, before = counts / rows[:, None], base / total
     changes = shares - before
@@ -202,11 +206,10 @@ def _divergence(share: Floats, other: Floats) -> Floats:
     return divergence
 
 
-def _unseen(
-    feature: CategoricalBaseline, limit: float, counts: Floats, rows: Floats, unseen: Floats, design_effect: float
-) -> Iterator[Evidence]:
+def _unseen(feature: CategoricalBaseline, limit: float, spans: Floats, design_effect: float) -> Iterator[Evidence]:
     """Spans with rows of categories that the baseline lacks; here the short ones weigh more."""
-    weights = span_weights(rows, -0.5) * UNSEEN_SHARE
+    rows, unseen, counts = spans[:, at.VALID], spans[:, at.UNSEEN], spans[:, at.CATEGORIES :]
+    weights = span_weights(rows, -1.0) * UNSEEN_SHARE
     for span in np.flatnonzero(unseen):
         hits = int(unseen[span] // design_effect)
         p = unseen_categories_p(hits, feature.counts, np.floor(counts[span] / design_effect).astype(np.int64))

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
@@ -14,11 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from torchserve_drift.baseline.profile import Baseline
+from torchserve_drift.budget import Budget, Part
 from torchserve_drift.config import Settings
 from torchserve_drift.errors import FeatureError
 from torchserve_drift.features.encoding import Floats, RowEncoder
 from torchserve_drift.report import FeatureReport, FeatureWindow, Report, WindowReport
-from torchserve_drift.verdict import FeatureVerdict, judge
+from torchserve_drift.verdict import FeatureVerdict, Level, WindowEvidence, budget_level, common_level, judge
 from torchserve_drift.window.merge import WindowRows
 from torchserve_drift.window.store import Store
 
@@ -91,6 +92,13 @@ class Monitor:
             directory=self._state_directory() or directory,
             seed=seed,
         )
+        self.budget = Budget.of(
+            [Part(feature.kind, feature.importance) for feature in baseline.features],
+            self.settings.windows,
+            panes=self.store.layout.panes,
+            every=self.settings.evaluate_every,
+            interval=self.settings.alarms.false_alarm_interval,
+        )
         self.report: Optional[Report] = None
         self.evaluation_seconds = 0.0
         self._checks: Optional[Checks] = None
@@ -158,15 +166,17 @@ class Monitor:
             evidence = [
                 checks.evidence(window, pause) if window.rows >= self.settings.min_rows else None for window in windows
             ]
-            verdicts = judge(
-                evidence,
-                self.settings.alarms,
-                evaluate_every=self.settings.evaluate_every,
-                checks_per_window=checks.count,
-            )
+            verdicts = judge(evidence, self.settings.alarms, self._level(evidence, now))
             self.report = self._report(now, windows, verdicts)
             self.evaluation_seconds = time.perf_counter() - began
             return self.report
+
+    def _level(self, evidence: Sequence[WindowEvidence], now: float) -> Level:
+        alarms = self.settings.alarms
+        if alarms.policy == "budget":
+            return budget_level(self.budget, alarms, self.report.evaluated_at if self.report else None, now)
+        alpha = common_level(evidence, alarms)
+        return lambda *_: alpha
 
     def _prepared(self) -> Checks:
         # imported with the first evaluation: of a model's workers only the one that evaluates pays for scipy.special
@@ -185,10 +195,10 @@ class Monitor:
                 feature.kind,
                 feature.importance,
                 {
-                    label: _feature_window(
-                        of_window[index] if of_window else None, before.get(feature.name, {}).get(label), now
+                    label: self._feature_window(
+                        w, of_window[index] if of_window else None, before.get(feature.name, {}).get(label), now
                     )
-                    for label, of_window in zip(labels, verdicts)
+                    for w, (label, of_window) in enumerate(zip(labels, verdicts))
                 },
             )
             for index, feature in enumerate(self.baseline.features)
@@ -198,14 +208,33 @@ class Monitor:
             self.model_version,
             now,
             self.baseline.sha256,
-            {label: self._window(w, v) for label, w, v in zip(labels, windows, verdicts)},
+            {label: self._window(label, w, v, features) for label, w, v in zip(labels, windows, verdicts)},
             tuple(sorted(features, key=lambda feature: -feature.importance)),
         )
 
-    def _window(self, window: WindowRows, verdicts: Optional[list[FeatureVerdict]]) -> WindowReport:
+    def _feature_window(
+        self, w: int, verdict: Optional[FeatureVerdict], before: Optional[FeatureWindow], now: float
+    ) -> FeatureWindow:
+        """One feature in window ``w``: what drifted stays drifted until it has been quiet for a while."""
+        if verdict is None:
+            return FeatureWindow(False, None, {})
+        drifted = verdict.drifted
+        last_failed: Optional[float] = now
+        if not drifted:
+            last_failed = before.last_failed if before is not None else None
+            quiet = self.budget.quiet_seconds(w, self.settings.alarms.quiet_for)
+            lasting = self.settings.alarms.policy != "classic" and before is not None and before.drifted
+            drifted = lasting and last_failed is not None and now - last_failed < quiet
+        since = before.since if before is not None and before.drifted else now
+        return FeatureWindow(drifted, since if drifted else None, verdict.checks, last_failed)
+
+    @staticmethod
+    def _window(
+        label: str, window: WindowRows, verdicts: Optional[list[FeatureVerdict]], features: Sequence[FeatureReport]
+    ) -> WindowReport:
         if verdicts is None:
             return WindowReport(window.rows, window.sample_rows, "too_few_rows", 0.0)
-        drifted = [f.importance for f, verdict in zip(self.baseline.features, verdicts) if verdict.drifted]
+        drifted = [feature.importance for feature in features if feature.windows[label].drifted]
         state = "drifted" if drifted else "ok"
         return WindowReport(window.rows, window.sample_rows, state, min(1.0, float(np.sum(drifted))))
 
@@ -244,10 +273,3 @@ class Monitor:
             self.duties.stop()
             self.duties = None
         self.store.close()
-
-
-def _feature_window(verdict: Optional[FeatureVerdict], before: Optional[FeatureWindow], now: float) -> FeatureWindow:
-    if verdict is None:
-        return FeatureWindow(False, None, {})
-    since = before.since if before is not None and before.drifted else now
-    return FeatureWindow(verdict.drifted, since if verdict.drifted else None, verdict.checks)

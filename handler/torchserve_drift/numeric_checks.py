@@ -120,9 +120,7 @@ class NumericChecks:
                 found[place]["range"] = Evidence(p_value, share, share, limit)
         return found
 
-    def _add_distributions(
-        self, found: _Found, window: WindowRows, effects: Floats, pause: Callable[[], None]
-    ) -> None:
+    def _add_distributions(self, found: _Found, window: WindowRows, effects: Floats, pause: Callable[[], None]) -> None:
         """ks, mean and std: sizes of the latter from the exact tallies, their significance from ranks, which no
         outlier fools."""
         measured = []

@@ -61,12 +61,14 @@ def _spread_to_empty(scores: Floats, filled: npt.NDArray[np.bool_]) -> Floats:
     bins = np.arange(scores.shape[1])
     below = np.maximum.accumulate(np.where(filled, bins, -1), axis=1)
     first = filled.argmax(axis=1)[:, None]
-    return np.take_along_axis(scores, np.where(below >= 0, below, first), axis=1)
+    spread: Floats = np.take_along_axis(scores, np.where(below >= 0, below, first), axis=1)
+    return spread
 
 
 def _step(scores: Floats) -> Floats:
     ordered = np.sort(scores, axis=1)
-    return np.diff(ordered, axis=1).max(axis=1, initial=0.0)
+    step: Floats = np.diff(ordered, axis=1).max(axis=1, initial=0.0)
+    return step
 
 
 def score_moments(counts: Floats, scores: Floats, rows: Floats) -> Moments:

@@ -93,7 +93,7 @@ def _likelihood_ratio(table: Floats, expected: Floats) -> float:
 
     statistic = 2 * float((xlogy(table, table / expected) - table + expected).sum())
     correction = float((1 / (6 * expected) + 1 / (6 * expected**2)).sum()) / (table.shape[1] - 1)
-    return max(statistic, 0.0) / (1 + correction)
+    return float(max(statistic, 0.0) / (1 + correction))
 
 
 def pooled_table(baseline_counts: Counts, window_counts: npt.NDArray[Any], unseen: float) -> Floats:
