@@ -6,7 +6,7 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
@@ -112,13 +112,18 @@ class Monitor:
             return None
         return directory
 
-    def observe(self, columns: Union[Mapping[str, Any], npt.NDArray[Any]]) -> None:
+    def observe(
+        self, columns: Union[Mapping[str, Any], npt.NDArray[Any]], requests: Optional[npt.ArrayLike] = None
+    ) -> None:
         """Record rows: a mapping of feature name to an array (m,), all of equal length.
 
         For a model of numbers only also an array (m, F), its columns in the baseline's order.
 
         Numbers for numeric features; strings, booleans or whatever `category_key` spells for categorical ones. A
         feature without a column is missing in these rows; other names are counted and skipped.
+
+        ``requests`` (m,) identifies what each row came with, a request, a client or a batch: neighbours of equal
+        identifiers are taken to be alike, and tests allow for it. ``None``: every row comes by itself.
         """
         try:
             if isinstance(columns, np.ndarray):
@@ -126,16 +131,27 @@ class Monitor:
             else:
                 rows = self.encoder.plain_columns(columns)  # type: ignore[assignment] # None: not as plain as that
                 rows = self._rows(columns) if rows is None else rows
-            self.store.append(rows, self.clock())
+            self.store.append(rows, self.clock(), None if requests is None else _begins(len(rows), requests))
         except FeatureError as error:
             self.store.writer.counters.reject("wrong_shape", 1)
             self._say_once("observe", error)
         except Exception as error:  # noqa: BLE001 - monitoring fails open, whatever the fault
             self.fault("observe", error)
 
-    def record(self, rows: Floats) -> None:
-        """Append encoded rows (m, F), float64 in the baseline's order, categories as their index."""
-        self.store.append(rows, self.clock())
+    def record(self, rows: Floats, requests: Optional[Sequence[int]] = None) -> None:
+        """Append encoded rows (m, F), float64 in the baseline's order, categories as their index.
+
+        ``requests`` are the rows of each request, at least 1, in their order; ``None``: every row is its own.
+        """
+        begins = None
+        if requests is not None and len(requests) != len(rows):
+            if sum(requests) != len(rows):
+                raise ValueError(f"the rows of all requests must be {len(rows)}, got {sum(requests)}")
+            begins, row = bytearray(len(rows)), 0
+            for size in requests:
+                begins[row] = 1
+                row += size
+        self.store.append(rows, self.clock(), begins)
 
     def _rows(self, columns: Mapping[str, Any]) -> Floats:
         rows = self.encoder.columns(columns)
@@ -244,6 +260,14 @@ class Monitor:
             self.duties.stop()
             self.duties = None
         self.store.close()
+
+
+def _begins(rows: int, requests: npt.ArrayLike) -> bytes:
+    """Whether each row has another identifier than the one before, as bytes."""
+    ids = np.asarray(requests)
+    if ids.shape != (rows,):
+        raise FeatureError(f"requests must be ({rows},) identifiers, got an array of shape {ids.shape}")
+    return b"\1" + np.asarray(ids[1:] != ids[:-1], dtype=np.uint8).tobytes() if rows else b""
 
 
 def _feature_window(verdict: Optional[FeatureVerdict], before: Optional[FeatureWindow], now: float) -> FeatureWindow:
