@@ -231,7 +231,7 @@ def test_effective_rows_hold_the_level_where_rows_of_a_request_are_alike(
 ) -> None:
     rng = np.random.default_rng(9)
     naive, effective = [], []
-    for _ in range(1000):
+    for _ in range(500):
         of_each = sizes(rng)
         ids = np.arange(len(of_each)).repeat(of_each)
         values = np.sqrt(shared) * rng.normal(size=len(of_each))[ids] + np.sqrt(1 - shared) * rng.normal(size=len(ids))
