@@ -110,6 +110,18 @@ def snapshot(handler: Any) -> Any:
     return monitor.snapshot()
 
 
+@pytest.mark.parametrize("v1", [False, True])
+def test_the_rows_of_one_request_arrive_as_one_cluster(model: Model, v1: bool) -> None:
+    handler = model.handler()
+    three, refused, one = [ROW, {**ROW, "age": None}, ROW], "no JSON", [ROW]
+    bodies = [{"instances": three}, refused, {"instances": one}] if v1 else [three, refused, one]
+    ask(model, handler, [{"body": body} for body in bodies])
+    assert observed(handler) == 4
+    monitor: Monitor = handler._monitor
+    sizes_squared = [monitor.store.layout.part(monitor.store.totals(), i)[at.SIZES_SQUARED] for i in range(3)]
+    assert sizes_squared == [2**2 + 1**2, 3**2 + 1**2, 3**2 + 1**2]
+
+
 def test_every_form_of_request_has_its_form_of_answer(model: Model) -> None:
     handler = model.handler()
     values = [30, "tablet", 1.5]

@@ -279,6 +279,7 @@ FORGERIES: dict[str, Callable[[Arrays], None]] = {
     "pane tallies": lambda a: a.pane_tallies.fill(np.nan),
     "ring": lambda a: a.ring.fill(np.nan),
     "ring times": lambda a: a.ring_times.fill(np.nan),
+    "ring begins": lambda a: a.ring_begins.fill(0),
     "pool rows": lambda a: a.pool_rows.fill(50),
     "pool rows below": lambda a: a.pool_rows.fill(-HUGE),
     "pool codes": lambda a: a.pool_codes.fill(65_534),

@@ -42,10 +42,11 @@ EVERY_LOOK = 0.25
 
 @dataclass(frozen=True)
 class Part:
-    """Who spends: a feature's ``kind``, and its ``weight`` in the budget."""
+    """Who spends: a feature, or the joint distribution (``kind`` "joint"); ``importance`` in [0, 1]."""
 
+    name: str
     kind: str
-    weight: float
+    importance: float
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class Budget:
     """
 
     parts: tuple[Part, ...]
+    weights: tuple[float, ...]
     windows: tuple[Window, ...]
     panes: int
     every: float
@@ -65,19 +67,18 @@ class Budget:
 
     @classmethod
     def of(
-        cls, features: Sequence[Part], windows: Sequence[Window], *, panes: int, every: float, interval: float
+        cls, parts: Sequence[Part], windows: Sequence[Window], *, panes: int, every: float, interval: float
     ) -> Budget:
-        """The budget of features with their importances (summing to 1) as weights; a part "joint" keeps its own.
+        """The budget of features whose importances sum to 1, and, where it is looked at, of the joint distribution.
 
         Half of the features' budget is theirs in equal parts, half by importance.
         """
-        count = sum(part.kind != "joint" for part in features)
-        rest = 1 - JOINT_WEIGHT if count < len(features) else 1.0
-        parts = tuple(
-            Part(part.kind, JOINT_WEIGHT if part.kind == "joint" else rest * (0.5 / count + 0.5 * part.weight))
-            for part in features
+        count = sum(part.kind != "joint" for part in parts)
+        rest = 1 - JOINT_WEIGHT if count < len(parts) else 1.0
+        weights = tuple(
+            JOINT_WEIGHT if part.kind == "joint" else rest * (0.5 / count + 0.5 * part.importance) for part in parts
         )
-        return cls(parts, tuple(windows), panes, every, interval)
+        return cls(tuple(parts), weights, tuple(windows), panes, every, interval)
 
     def level(self, part: int, check: str, window: int, *, closed: bool) -> float:
         """The alpha of one check at one look; ``closed``: a pane of the window has closed since the last look.
@@ -85,8 +86,7 @@ class Budget:
         A long window hardly changes from look to look. So most of its budget is spent where one of its panes has just
         closed: these looks are few, and each may have a larger level.
         """
-        mine = self.parts[part]
-        share = SHARES[mine.kind][check] * mine.weight / len(self.windows)
+        share = SHARES[self.parts[part].kind][check] * self.weights[part] / len(self.windows)
         return share * self._seconds(window, closed) / self.interval
 
     def closes(self, window: int, before: float, now: float) -> bool:

@@ -10,12 +10,13 @@ import numpy as np
 from torchserve_drift.baseline.profile import Baseline, CategoricalBaseline, FeatureBaseline
 from torchserve_drift.config import Settings, Thresholds
 from torchserve_drift.cusum_check import CusumChecks
-from torchserve_drift.evidence import Evidence, FeatureEvidence
+from torchserve_drift.evidence import Evidence, Found
 from torchserve_drift.numeric_checks import NumericChecks
 from torchserve_drift.stats import proportions
 from torchserve_drift.stats.chisquare import chi2_two_sample
 from torchserve_drift.stats.unseen import unseen_categories_p
 from torchserve_drift.window import layout as at
+from torchserve_drift.window.clusters import DesignEffects
 from torchserve_drift.window.coding import Codes
 from torchserve_drift.window.layout import Layout
 from torchserve_drift.window.merge import WindowRows
@@ -33,6 +34,7 @@ class Checks:
         limits = [settings.thresholds(feature.name) for feature in features]
         gates = [_gate(feature, settings) for feature in features]
         self._layout = layout
+        self._design_effects = DesignEffects(baseline, layout)
         self._values = _Values(features, limits, layout)
         self._numeric = NumericChecks(features, limits, gates, layout, codes)
         self._cusum = CusumChecks(features, limits, layout)
@@ -42,23 +44,23 @@ class Checks:
             if isinstance(feature, CategoricalBaseline) and feature.count > 0
         ]
 
-    def evidence(self, window: WindowRows, pause: Callable[[], None]) -> list[FeatureEvidence]:
-        """Every feature's checks in ``window``, in the baseline's order; a check without a value to look at is left
-        out."""
-        design_effects = np.ones(self._layout.features)
+    def evidence(self, window: WindowRows, pause: Callable[[], None]) -> Found:
+        """All checks of ``window``; a check without a value to look at is left out."""
+        of_spans = self._design_effects.of(window.spans)
+        effects = of_spans[-1]
         found: list[dict[str, Evidence]] = [{} for _ in range(self._layout.features)]
-        for index, checks in self._numeric.evidence(window, design_effects, pause).items():
+        for index, checks in self._numeric.evidence(window, effects, pause).items():
             found[index].update(checks)
         for index, feature, limits, gate in self._categorical:
             part = self._layout.part(window.tally, index)
             if part[at.VALID] > 0:
-                found[index].update(_categorical(feature, limits, gate, part, float(design_effects[index])))
+                found[index].update(_categorical(feature, limits, gate, part, float(effects[index])))
             pause()
-        for index, evidence in self._cusum.evidence(window.spans, design_effects, pause):
+        for index, evidence in self._cusum.evidence(window.spans, of_spans, pause):
             found[index]["cusum"] = evidence
-        for index, name, evidence in self._values.evidence(window.tally, design_effects):
+        for index, name, evidence in self._values.evidence(window.tally, effects):
             found[index][name] = evidence
-        return list(found)
+        return Found(found, effects.tolist(), ())
 
 
 def _gate(feature: FeatureBaseline, settings: Settings) -> float:
@@ -87,12 +89,20 @@ class _Values:
         p_values = _shares_p(self._missing, self._rows, missing, rows, design_effects)
         shares = missing / np.maximum(rows, 1)
         for i in np.flatnonzero(rows):
-            yield int(i), "missing", Evidence(p_values[i], shares[i], changes[i], self._missing_limits[i])
+            yield (
+                int(i),
+                "missing",
+                Evidence(float(p_values[i]), float(shares[i]), float(changes[i]), self._missing_limits[i]),
+            )
         rows = rows + mistyped
         p_values = _shares_p(np.zeros_like(mistyped), self._rows, mistyped, rows, design_effects)
         shares = mistyped / np.maximum(rows, 1)
         for i in np.flatnonzero(rows):
-            yield int(i), "wrong_type", Evidence(p_values[i], shares[i], shares[i], self._type_limits[i])
+            yield (
+                int(i),
+                "wrong_type",
+                Evidence(float(p_values[i]), float(shares[i]), float(shares[i]), self._type_limits[i]),
+            )
 
 
 def _shares_p(before: Floats, rows_before: Floats, now: Floats, rows: Floats, design_effects: Floats) -> Floats:

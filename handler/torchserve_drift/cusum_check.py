@@ -72,12 +72,12 @@ class CusumChecks:
     def evidence(
         self, spans: Floats, design_effects: Floats, pause: Callable[[], None]
     ) -> Iterator[tuple[int, Evidence]]:
-        """The check of each feature with enough rows, by its place: ``spans`` (S, length), ``design_effects`` (F,)."""
+        """The check of each feature with enough rows, by its place: ``spans`` (S, length), ``design_effects`` (S, F)."""
         for columns in self._numeric:
-            yield from _numeric(columns, spans, design_effects[columns.places])
+            yield from _numeric(columns, spans, design_effects[:, columns.places])
             pause()
         for place, feature, limits in self._categorical:
-            found = _categorical(feature, limits, self._layout.part(spans, place), float(design_effects[place]))
+            found = _categorical(feature, limits, self._layout.part(spans, place), design_effects[:, place])
             if found:
                 yield place, clearest(found)
             pause()
@@ -161,21 +161,21 @@ def span_weights(rows: Floats, power: float = 0.5) -> Floats:
 
 
 def _categorical(
-    feature: CategoricalBaseline, limits: Thresholds, spans: Floats, design_effect: float
+    feature: CategoricalBaseline, limits: Thresholds, spans: Floats, design_effects: Floats
 ) -> list[Evidence]:
     """What each span shows of shares and of unseen categories; nothing where no span has enough rows."""
     looked_at = np.flatnonzero(span_weights(spans[:, at.VALID]))
     if not len(looked_at):
         return []
-    spans = spans[looked_at]
+    spans, design_effects = spans[looked_at], design_effects[looked_at]
     return [
-        *_share_changes(feature, limits.frequency_shift, spans, design_effect),
-        *_unseen(feature, limits.new_category_ratio, spans, design_effect),
+        *_share_changes(feature, limits.frequency_shift, spans, design_effects),
+        *_unseen(feature, limits.new_category_ratio, spans, design_effects),
     ]
 
 
 def _share_changes(
-    feature: CategoricalBaseline, limit: float, spans: Floats, design_effect: float
+    feature: CategoricalBaseline, limit: float, spans: Floats, design_effects: Floats
 ) -> Iterator[Evidence]:
     """Of each span the category that speaks most clearly, among those whose share changed enough if any did.
 
@@ -191,8 +191,8 @@ def _share_changes(
     clarity = np.where(large | ~large.any(axis=1, keepdims=True), clarity, -1.0)
     best = clarity.argmax(axis=1)
     places = np.arange(len(rows))
-    effective = np.maximum(np.floor(rows / design_effect), 1)
-    hits = np.minimum(np.round(counts[places, best] / design_effect), effective)
+    effective = np.maximum(np.floor(rows / design_effects), 1)
+    hits = np.minimum(np.round(counts[places, best] / design_effects), effective)
     p_values = proportions.two_proportions_p(base[best], total, hits, effective) * counts.shape[1]
     for p, change in zip(p_values / (span_weights(rows) * SHARES_SHARE), changes[places, best].tolist()):
         yield Evidence(min(float(p), 1.0), change, abs(change), limit)
@@ -206,12 +206,12 @@ def _divergence(share: Floats, other: Floats) -> Floats:
     return divergence
 
 
-def _unseen(feature: CategoricalBaseline, limit: float, spans: Floats, design_effect: float) -> Iterator[Evidence]:
+def _unseen(feature: CategoricalBaseline, limit: float, spans: Floats, design_effects: Floats) -> Iterator[Evidence]:
     """Spans with rows of categories that the baseline lacks; here the short ones weigh more."""
     rows, unseen, counts = spans[:, at.VALID], spans[:, at.UNSEEN], spans[:, at.CATEGORIES :]
     weights = span_weights(rows, -1.0) * UNSEEN_SHARE
     for span in np.flatnonzero(unseen):
-        hits = int(unseen[span] // design_effect)
-        p = unseen_categories_p(hits, feature.counts, np.floor(counts[span] / design_effect).astype(np.int64))
+        hits = int(unseen[span] // design_effects[span])
+        p = unseen_categories_p(hits, feature.counts, np.floor(counts[span] / design_effects[span]).astype(np.int64))
         share = float(unseen[span] / rows[span])
         yield Evidence(min(p / float(weights[span]), 1.0), share, share, limit)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Optional
 
 
@@ -25,3 +25,15 @@ AT_LEAST = frozenset(("ks", "chi2", "joint"))
 
 FeatureEvidence = Mapping[str, Evidence]
 """A feature's checks in one window, by name."""
+
+
+class Found(NamedTuple):
+    """All that was found in one window.
+
+    ``features`` in the baseline's order, then the joint distribution where it is looked at; ``design_effects`` of each;
+    ``pair`` the two features whose association changed most.
+    """
+
+    features: Sequence[FeatureEvidence]
+    design_effects: Sequence[float]
+    pair: tuple[str, ...]

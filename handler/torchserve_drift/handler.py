@@ -68,7 +68,7 @@ class DriftMixin:
             if batch.unknown:
                 counters.unknown(batch.unknown)
             if len(batch.rows):
-                monitor.record(batch.rows)
+                monitor.record(batch.rows, batch.sizes())
             counters.observed(time.perf_counter() - began)
         except Exception as error:  # noqa: BLE001 - monitoring fails open
             monitor.fault("observe", error)

@@ -18,9 +18,9 @@ from torchserve_drift.budget import Budget, Part
 from torchserve_drift.config import Settings
 from torchserve_drift.errors import FeatureError
 from torchserve_drift.features.encoding import Floats, RowEncoder
-from torchserve_drift.report import FeatureReport, FeatureWindow, Report, WindowReport
-from torchserve_drift.verdict import FeatureVerdict, Level, WindowEvidence, budget_level, common_level, judge
-from torchserve_drift.window.merge import WindowRows
+from torchserve_drift.outcome import Look, Outcome
+from torchserve_drift.report import Report
+from torchserve_drift.verdict import Level, WindowEvidence, budget_level, common_level, judge
 from torchserve_drift.window.store import Store
 
 if TYPE_CHECKING:
@@ -92,13 +92,14 @@ class Monitor:
             directory=self._state_directory() or directory,
             seed=seed,
         )
-        self.budget = Budget.of(
-            [Part(feature.kind, feature.importance) for feature in baseline.features],
+        self._budget = Budget.of(
+            [Part(feature.name, feature.kind, feature.importance) for feature in baseline.features],
             self.settings.windows,
             panes=self.store.layout.panes,
             every=self.settings.evaluate_every,
             interval=self.settings.alarms.false_alarm_interval,
         )
+        self._outcome = Outcome(model_name, model_version, baseline.sha256, self._budget, self.settings.alarms)
         self.report: Optional[Report] = None
         self.evaluation_seconds = 0.0
         self._checks: Optional[Checks] = None
@@ -120,13 +121,18 @@ class Monitor:
             return None
         return directory
 
-    def observe(self, columns: Union[Mapping[str, Any], npt.NDArray[Any]]) -> None:
+    def observe(
+        self, columns: Union[Mapping[str, Any], npt.NDArray[Any]], requests: Optional[npt.ArrayLike] = None
+    ) -> None:
         """Record rows: a mapping of feature name to an array (m,), all of equal length.
 
         For a model of numbers only also an array (m, F), its columns in the baseline's order.
 
         Numbers for numeric features; strings, booleans or whatever `category_key` spells for categorical ones. A
         feature without a column is missing in these rows; other names are counted and skipped.
+
+        ``requests`` (m,) identifies what each row came with, a request, a client or a batch: neighbours of equal
+        identifiers are taken to be alike, and tests allow for it. ``None``: every row comes by itself.
         """
         try:
             if isinstance(columns, np.ndarray):
@@ -134,16 +140,27 @@ class Monitor:
             else:
                 rows = self.encoder.plain_columns(columns)  # type: ignore[assignment] # None: not as plain as that
                 rows = self._rows(columns) if rows is None else rows
-            self.store.append(rows, self.clock())
+            self.store.append(rows, self.clock(), None if requests is None else _begins(len(rows), requests))
         except FeatureError as error:
             self.store.writer.counters.reject("wrong_shape", 1)
             self._say_once("observe", error)
         except Exception as error:  # noqa: BLE001 - monitoring fails open, whatever the fault
             self.fault("observe", error)
 
-    def record(self, rows: Floats) -> None:
-        """Append encoded rows (m, F), float64 in the baseline's order, categories as their index."""
-        self.store.append(rows, self.clock())
+    def record(self, rows: Floats, requests: Optional[Sequence[int]] = None) -> None:
+        """Append encoded rows (m, F), float64 in the baseline's order, categories as their index.
+
+        ``requests`` are the rows of each request, at least 1, in their order; ``None``: every row is its own.
+        """
+        begins = None
+        if requests is not None and len(requests) != len(rows):
+            if sum(requests) != len(rows):
+                raise ValueError(f"the rows of all requests must be {len(rows)}, got {sum(requests)}")
+            begins, row = bytearray(len(rows)), 0
+            for size in requests:
+                begins[row] = 1
+                row += size
+        self.store.append(rows, self.clock(), begins)
 
     def _rows(self, columns: Mapping[str, Any]) -> Floats:
         rows = self.encoder.columns(columns)
@@ -163,18 +180,20 @@ class Monitor:
             self.store.writer.fold(pause)
             windows = self.store.windows(now)
             checks = self._prepared()
-            evidence = [
+            found = [
                 checks.evidence(window, pause) if window.rows >= self.settings.min_rows else None for window in windows
             ]
+            evidence = [None if each is None else each.features for each in found]
             verdicts = judge(evidence, self.settings.alarms, self._level(evidence, now))
-            self.report = self._report(now, windows, verdicts)
+            looks = [Look(*look) for look in zip(windows, found, verdicts)]
+            self.report = self._outcome.report(now, looks, self.report)
             self.evaluation_seconds = time.perf_counter() - began
             return self.report
 
     def _level(self, evidence: Sequence[WindowEvidence], now: float) -> Level:
         alarms = self.settings.alarms
         if alarms.policy == "budget":
-            return budget_level(self.budget, alarms, self.report.evaluated_at if self.report else None, now)
+            return budget_level(self._budget, alarms, self.report.evaluated_at if self.report else None, now)
         alpha = common_level(evidence, alarms)
         return lambda *_: alpha
 
@@ -185,58 +204,6 @@ class Monitor:
 
             self._checks = Checks(self.baseline, self.settings, self.store.layout, self.store.codes)
         return self._checks
-
-    def _report(self, now: float, windows: list[WindowRows], verdicts: list[Optional[list[FeatureVerdict]]]) -> Report:
-        labels = [window.label for window in self.settings.windows]
-        before = {feature.name: feature.windows for feature in self.report.features} if self.report else {}
-        features = tuple(
-            FeatureReport(
-                feature.name,
-                feature.kind,
-                feature.importance,
-                {
-                    label: self._feature_window(
-                        w, of_window[index] if of_window else None, before.get(feature.name, {}).get(label), now
-                    )
-                    for w, (label, of_window) in enumerate(zip(labels, verdicts))
-                },
-            )
-            for index, feature in enumerate(self.baseline.features)
-        )
-        return Report(
-            self.model_name,
-            self.model_version,
-            now,
-            self.baseline.sha256,
-            {label: self._window(label, w, v, features) for label, w, v in zip(labels, windows, verdicts)},
-            tuple(sorted(features, key=lambda feature: -feature.importance)),
-        )
-
-    def _feature_window(
-        self, w: int, verdict: Optional[FeatureVerdict], before: Optional[FeatureWindow], now: float
-    ) -> FeatureWindow:
-        """One feature in window ``w``: what drifted stays drifted until it has been quiet for a while."""
-        if verdict is None:
-            return FeatureWindow(False, None, {})
-        drifted = verdict.drifted
-        last_failed: Optional[float] = now
-        if not drifted:
-            last_failed = before.last_failed if before is not None else None
-            quiet = self.budget.quiet_seconds(w, self.settings.alarms.quiet_for)
-            lasting = self.settings.alarms.policy != "classic" and before is not None and before.drifted
-            drifted = lasting and last_failed is not None and now - last_failed < quiet
-        since = before.since if before is not None and before.drifted else now
-        return FeatureWindow(drifted, since if drifted else None, verdict.checks, last_failed)
-
-    @staticmethod
-    def _window(
-        label: str, window: WindowRows, verdicts: Optional[list[FeatureVerdict]], features: Sequence[FeatureReport]
-    ) -> WindowReport:
-        if verdicts is None:
-            return WindowReport(window.rows, window.sample_rows, "too_few_rows", 0.0)
-        drifted = [feature.importance for feature in features if feature.windows[label].drifted]
-        state = "drifted" if drifted else "ok"
-        return WindowReport(window.rows, window.sample_rows, state, min(1.0, float(np.sum(drifted))))
 
     def fault(self, stage: str, error: BaseException) -> None:
         """Count a fault inside the plugin, and log it once per kind."""
@@ -273,3 +240,11 @@ class Monitor:
             self.duties.stop()
             self.duties = None
         self.store.close()
+
+
+def _begins(rows: int, requests: npt.ArrayLike) -> bytes:
+    """Whether each row has another identifier than the one before, as bytes."""
+    ids = np.asarray(requests)
+    if ids.shape != (rows,):
+        raise FeatureError(f"requests must be ({rows},) identifiers, got an array of shape {ids.shape}")
+    return b"\1" + np.asarray(ids[1:] != ids[:-1], dtype=np.uint8).tobytes() if rows else b""

@@ -14,6 +14,7 @@ from torchserve_drift.baseline.profile import MISSING_CODE, FeatureBaseline, Num
 from torchserve_drift.config import Thresholds
 from torchserve_drift.evidence import Evidence
 from torchserve_drift.stats import kolmogorov, proportions
+from torchserve_drift.stats.clusters import sample_design_effect
 from torchserve_drift.stats.ecdf import ks_from_sorted_codes
 from torchserve_drift.stats.ranks import Moments, normal_scores, shift_p
 from torchserve_drift.window import layout as at
@@ -107,7 +108,8 @@ class NumericChecks:
             return {}
         found: _Found = {int(place): {} for place in self._places}
         effects = design_effects[self._places]
-        self._add_distributions(found, window, effects, pause)
+        of_sample = sample_design_effect(effects, window.sample_rows / max(window.rows, 1))
+        self._add_distributions(found, window, of_sample, pause)
         tally, offsets = window.tally, self._limits.offsets
         # infinities are beyond every range, unless the baseline had some
         infinite = tally[offsets + at.INFINITE] * self._counts_infinite

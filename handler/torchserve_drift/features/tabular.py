@@ -51,6 +51,10 @@ class Batch:
     requests: tuple[Request, ...]
     unknown: int
 
+    def sizes(self) -> list[int]:
+        """The rows of each request that has any."""
+        return [request.rows for request in self.requests if request.rows]
+
     def rejected(self) -> Mapping[str, int]:
         """Rejected requests by reason."""
         return Counter(request.refusal.reason for request in self.requests if request.refusal)

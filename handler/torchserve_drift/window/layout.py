@@ -18,11 +18,15 @@ ROWS = 0
 VALID, MISSING, MISTYPED = 0, 1, 2
 """Offsets in every feature's part of the vector: values that take part in statistics, missing, of a wrong type."""
 
-INFINITE, OUTSIDE, SUM, SUM_SQUARES, BINS = 3, 4, 5, 6, 7
+SIZES_SQUARED, SIZES_FOURTH, TOTALS_SQUARED, SIZES_TOTALS = 3, 4, 5, 6
+"""More of every feature: sums over requests of m², m⁴, T² and m T, of the m values of a request that take part in
+statistics and the sum T of their normal scores."""
+
+INFINITE, OUTSIDE, SUM, SUM_SQUARES, BINS = 7, 8, 9, 10, 11
 """Further offsets of a numeric feature. The sums are of (value - baseline mean) / baseline std; the bins count values
 up to each of the baseline's edges, and beyond the last."""
 
-UNSEEN, CATEGORIES = 3, 4
+UNSEEN, CATEGORIES = 7, 8
 """Further offsets of a categorical feature: rows of categories the baseline lacks, then rows of each of its own."""
 
 PANES = 32
@@ -81,13 +85,14 @@ def layout_for(baseline: Baseline, windows: int, reservoir_rows: int) -> Layout:
     budget = _BYTES_PER_RESERVOIR_VALUE * reservoir_rows * features
     panes = int(np.clip(budget // 4 // (8 * windows * length) - 1, FEWEST_PANES, PANES))
     ring_rows = int(np.clip(reservoir_rows // 2, 256, 4096))
-    fixed = 8 * length * (2 + windows * (panes + 3)) + 8 * ring_rows * (features + 1) + 8192
+    fixed = 8 * length * (2 + windows * (panes + 3)) + (8 * features + 9) * ring_rows + 8192
     pool = (budget - fixed) // (2 * features + 12)
     fewest = 10 * reservoir_rows + ring_rows
     pool_rows = int(np.clip(pool, fewest, max(fewest, POOL_RESERVOIRS * reservoir_rows)))
     numeric = [at for at, feature in zip(offsets, baseline.features) if isinstance(feature, NumericBaseline)]
-    sums = tuple(at + place for at in numeric for place in (SUM, SUM_SQUARES))
-    return Layout(offsets, length, windows, panes, ring_rows, pool_rows, reservoir_rows, sums)
+    sums = [at + place for at in offsets for place in (SIZES_FOURTH, TOTALS_SQUARED, SIZES_TOTALS)]
+    sums += [at + place for at in numeric for place in (SUM, SUM_SQUARES)]
+    return Layout(offsets, length, windows, panes, ring_rows, pool_rows, reservoir_rows, tuple(sums))
 
 
 def fingerprint(baseline: Baseline, windows: tuple[object, ...], layout: Layout) -> bytes:

@@ -24,7 +24,7 @@ Floats = npt.NDArray[np.float64]
 Buffer = Union[bytearray, memoryview, Any]
 
 MAGIC = b"torchserve-drift"
-FORMAT = 1
+FORMAT = 2
 HEADER_BYTES = 64
 _READ_ATTEMPTS = 8
 _LARGEST_COUNT = 2.0**53
@@ -65,6 +65,7 @@ class Arrays:
         self.pane_ended = self._take(np.float64, windows, slots)
         self.pane_tallies = self._take(np.float64, windows, slots, length)
         self.ring_times = self._take(np.float64, layout.ring_rows)
+        self.ring_begins = self._take(np.uint8, layout.ring_rows)
         self.ring = self._take(np.float64, layout.ring_rows, layout.features)
         self.pool_rows = self._take(np.int64, layout.pool_rows)
         self.pool_priorities = self._take(np.uint32, layout.pool_rows)

@@ -26,7 +26,7 @@ from torchserve_drift.window.merge import WindowRows, window_rows
 from torchserve_drift.window.panes import PaneGrid
 from torchserve_drift.window.segment import HEADER_BYTES, Floats, SegmentView, header, size_of
 from torchserve_drift.window.tally import Tallier
-from torchserve_drift.window.writer import SegmentWriter
+from torchserve_drift.window.writer import Bytes, SegmentWriter
 
 _logger = logging.getLogger("torchserve_drift")
 _RETRY_AFTER_TENDS = 200
@@ -89,15 +89,20 @@ class Store:
     def _write(self, memory: mmap.mmap) -> SegmentWriter:
         return SegmentWriter(memory, self.layout, self._grid, tallier=self._tallier, codes=self.codes, rng=self._rng)
 
-    def append(self, rows: Floats, now: float) -> None:
-        """Take rows (m, F); where the ring is full, the caller does the fold it waits for."""
+    def append(self, rows: Floats, now: float, begins: Optional[Bytes] = None) -> None:
+        """Take rows (m, F); where the ring is full, the caller does the fold it waits for.
+
+        ``begins`` has m bytes, not 0 where a row begins a request; ``None``: every row does. A request longer than the
+        ring counts as several.
+        """
         step = self.layout.ring_rows
         if len(rows) <= step:
-            while not self.writer.append(rows, now):
+            while not self.writer.append(rows, now, begins):
                 self.writer.fold()
         else:
             for begin in range(0, len(rows), step):
-                self.append(rows[begin : begin + step], now)
+                part = slice(begin, begin + step)
+                self.append(rows[part], now, begins[part] if begins is not None else None)
 
     def tend(self) -> None:
         """Mend what happened to our own file: deleted, it is written anew; full of garbage, it is begun anew.

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from torchserve_drift.baseline.profile import Baseline, CategoricalBaseline, FeatureBaseline, NumericBaseline
 from torchserve_drift.features.encoding import is_mistyped
 from torchserve_drift.window import layout as at
+from torchserve_drift.window.clusters import Counted, scores_of, starts_of, tally_requests
 from torchserve_drift.window.layout import Layout
 
 Floats = npt.NDArray[np.float64]
@@ -22,21 +23,25 @@ class Tallier:
         self._features = baseline.features
         self._layout = layout
         self._scales = [scale_of(feature) for feature in baseline.features]
+        self._scores = [scores_of(feature) for feature in baseline.features]
 
-    def tally(self, rows: Floats, pause: Callable[[], None]) -> Floats:
+    def tally(self, rows: Floats, begins: npt.NDArray[np.uint8], pause: Callable[[], None]) -> Floats:
         """The vector (length,) of ``rows`` (m, F): float64 values, categories as their index.
 
+        ``begins`` (m,) is not 0 where a row begins a request; the first row does so in any case.
         ``pause`` is called after each feature, for the caller to let other threads in.
         """
         vector = np.zeros(self._layout.length)
         vector[at.ROWS] = len(rows)
+        starts = starts_of(begins)
         for index, feature in enumerate(self._features):
             values = np.ascontiguousarray(rows[:, index])
             part = self._layout.part(vector, index)
             if isinstance(feature, NumericBaseline):
-                _tally_numeric(part, values, feature, self._scales[index])
+                counted = _tally_numeric(part, values, feature, self._scales[index])
             else:
-                _tally_categorical(part, values, feature)
+                counted = _tally_categorical(part, values, feature)
+            tally_requests(part, counted, self._scores[index], starts)
             pause()
         return vector
 
@@ -48,8 +53,9 @@ def scale_of(feature: FeatureBaseline) -> tuple[float, float]:
     return feature.mean, feature.std if feature.std > 0 and np.isfinite(feature.std) else 1.0
 
 
-def _tally_numeric(part: Floats, values: Floats, feature: NumericBaseline, scale: tuple[float, float]) -> None:
-    finite = values[np.isfinite(values)]
+def _tally_numeric(part: Floats, values: Floats, feature: NumericBaseline, scale: tuple[float, float]) -> Counted:
+    valid = np.isfinite(values)
+    finite = values[valid]
     if len(finite) < len(values):
         _count_rejected(part, values)
         part[at.INFINITE] = np.count_nonzero(np.isinf(values))
@@ -59,17 +65,20 @@ def _tally_numeric(part: Floats, values: Floats, feature: NumericBaseline, scale
         scaled = (finite - scale[0]) / scale[1]
         part[at.SUM] = scaled.sum()
         part[at.SUM_SQUARES] = np.dot(scaled, scaled)
-    part[at.BINS :] = np.bincount(feature.edges.searchsorted(finite), minlength=len(feature.edges) + 1)
+    bins = feature.edges.searchsorted(finite)
+    part[at.BINS :] = np.bincount(bins, minlength=len(feature.edges) + 1)
+    return Counted(bins, valid)
 
 
-def _tally_categorical(part: Floats, values: Floats, feature: CategoricalBaseline) -> None:
-    present = values[~np.isnan(values)]
+def _tally_categorical(part: Floats, values: Floats, feature: CategoricalBaseline) -> Counted:
+    valid = ~np.isnan(values)
+    present = values[valid]
     if len(present) < len(values):
         _count_rejected(part, values)
-    counts = np.bincount(present.astype(np.intp) + 1, minlength=len(feature.categories) + 1)
+    places = present.astype(np.intp) + 1
     part[at.VALID] = len(present)
-    part[at.UNSEEN] = counts[0]
-    part[at.CATEGORIES :] = counts[1:]
+    part[at.UNSEEN :] = np.bincount(places, minlength=len(feature.categories) + 1)
+    return Counted(places, valid)
 
 
 def _count_rejected(part: Floats, values: Floats) -> None:

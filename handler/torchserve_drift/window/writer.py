@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Callable
+from typing import Callable, Optional, Union
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,8 @@ from torchserve_drift.window.tally import Tallier
 _CLOCK_JUMP_SECONDS = 1.0
 _FEWEST_SAMPLE_ROWS = 64
 
+Bytes = Union[bytes, bytearray]
+
 
 def _no_pause() -> None:
     """Folds and evaluations called directly do not yield to other threads."""
@@ -59,6 +61,7 @@ class SegmentWriter(SegmentView):
         self.memory = buffer
         # memoryviews read and write one integer several times faster than arrays do
         self._appended, self._released = self.arrays.appended.data, self.arrays.released.data
+        self._begins = self.arrays.ring_begins.data
         self._retired = False
         self._append_lock = threading.Lock()
         self.fold_lock = threading.RLock()
@@ -81,9 +84,11 @@ class SegmentWriter(SegmentView):
         a.ring[wiped] = 0.0
         a.released[0] = self.folded
 
-    def append(self, rows: Floats, now: float) -> bool:
+    def append(self, rows: Floats, now: float, begins: Optional[Bytes] = None) -> bool:
         """Take ``rows`` (m, F) seen at ``now`` into the ring; False, and nothing taken, where it has too little
         room.
+
+        ``begins`` has m bytes, not 0 where a row begins a request; ``None``: every row does.
         """
         count, size, ring, times = len(rows), self.layout.ring_rows, self.arrays.ring, self.arrays.ring_times
         with self._append_lock:
@@ -92,12 +97,16 @@ class SegmentWriter(SegmentView):
                 return False
             start = written % size
             end = start + count
+            if begins is None:
+                begins = b"\1" * count
             if end <= size:
                 ring[start:end] = rows
+                self._begins[start:end] = begins
                 times[start:end].fill(now)
             else:
                 ring[start:], ring[: end - size] = rows[: size - start], rows[size - start :]
                 times[start:] = times[: end - size] = now
+                self._begins[start:], self._begins[: end - size] = begins[: size - start], begins[size - start :]
             self._appended[0] = written + count
         return True
 
@@ -134,15 +143,20 @@ class SegmentWriter(SegmentView):
             while self.folded < end:
                 begin = self.folded % size
                 stop = min(size, begin + end - self.folded)
-                self._fold_block(self.arrays.ring[begin:stop], self.arrays.ring_times[begin:stop], pause)
+                a = self.arrays
+                self._fold_block(a.ring[begin:stop], a.ring_times[begin:stop], a.ring_begins[begin:stop], pause)
 
-    def _fold_block(self, rows: Floats, times: Floats, pause: Callable[[], None]) -> None:
+    def _fold_block(
+        self, rows: Floats, times: Floats, begins: npt.NDArray[np.uint8], pause: Callable[[], None]
+    ) -> None:
         own, offsets = self._own_times(times)
-        ids = self.grid.ids(own, self.folded)
+        # a request is whole in the pane of its first row; only the end of the ring parts it, then it counts as two
+        firsts = np.maximum.accumulate(np.where(begins, np.arange(len(rows)), 0))
+        ids = self.grid.ids(own, self.folded)[:, firsts]
         cuts = np.flatnonzero((np.diff(ids, axis=1) != 0).any(axis=0)) + 1
         for begin, stop in zip([0, *cuts], [*cuts, len(rows)]):
             block = rows[begin:stop]
-            tally = self._tallier.tally(block, pause)
+            tally = self._tallier.tally(block, begins[begin:stop], pause)
             self._pool(block, pause)
             self._commit(tally, ids[:, begin], own[stop - 1], offsets[stop - 1])
             block[:] = 0.0
