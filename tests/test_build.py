@@ -429,7 +429,7 @@ def test_files_that_differ(tmp_path):
         ({"label": "z"}, "--label must name a column of the data, got 'z'"),
         ({"exclude": ["x", "z"]}, "--exclude must name a column of the data, got 'z'"),
         ({"categorical": ["X"]}, "--categorical must name a column of the data, got 'X'"),
-        ({"label": "x", "exclude": ["y"]}, "at least one column that is neither label nor excluded, got none"),
+        ({"label": "x", "exclude": ["y"]}, "at least one column that is no label, no time and not excluded, got none"),
         ({"rows": 0}, "rows must be an integer from 1 to 32000, got 0"),
         ({"rows": 32_001}, "rows must be an integer from 1 to 32000, got 32001"),
         ({"seed": -1}, "seed must be an integer from 0 to 9223372036854775807, got -1"),
