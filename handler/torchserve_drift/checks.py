@@ -15,6 +15,7 @@ from torchserve_drift.numeric_checks import NumericChecks
 from torchserve_drift.stats import proportions
 from torchserve_drift.stats.chisquare import chi2_two_sample
 from torchserve_drift.stats.unseen import unseen_categories_p
+from torchserve_drift.tolerance import gate_of, thresholds_of
 from torchserve_drift.window import layout as at
 from torchserve_drift.window.clusters import DesignEffects
 from torchserve_drift.window.coding import Codes
@@ -31,8 +32,8 @@ class Checks:
 
     def __init__(self, baseline: Baseline, settings: Settings, layout: Layout, codes: Sequence[Codes]) -> None:
         features = baseline.features
-        limits = [settings.thresholds(feature.name) for feature in features]
-        gates = [_gate(feature, settings) for feature in features]
+        limits = [thresholds_of(feature, settings) for feature in features]
+        gates = [gate_of(feature, settings.alarms) for feature in features]
         self._layout = layout
         self._design_effects = DesignEffects(baseline, layout)
         self._values = _Values(features, limits, layout)
@@ -61,11 +62,6 @@ class Checks:
         for index, name, evidence in self._values.evidence(window.tally, effects):
             found[index][name] = evidence
         return Found(found, effects.tolist(), ())
-
-
-def _gate(feature: FeatureBaseline, settings: Settings) -> float:
-    alarms = settings.alarms
-    return alarms.min_effect_ks if feature.kind == "numeric" else alarms.min_effect_cramers_v
 
 
 class _Values:

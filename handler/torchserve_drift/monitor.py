@@ -20,6 +20,7 @@ from torchserve_drift.errors import FeatureError
 from torchserve_drift.features.encoding import Floats, RowEncoder
 from torchserve_drift.outcome import Look, Outcome
 from torchserve_drift.report import Report
+from torchserve_drift.tolerance import require_learnable
 from torchserve_drift.verdict import Level, WindowEvidence, budget_level, common_level, judge
 from torchserve_drift.window.store import Store
 
@@ -80,6 +81,7 @@ class Monitor:
         directory: Optional[Path] = None,
     ) -> None:
         self.settings = settings if isinstance(settings, Settings) else Settings.from_mapping(settings)
+        require_learnable(baseline.features, self.settings.alarms)
         self.baseline = baseline
         self.model_name, self.model_version = model_name, model_version
         self.clock = clock

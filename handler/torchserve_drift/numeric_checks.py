@@ -23,9 +23,6 @@ from torchserve_drift.window.layout import Layout
 from torchserve_drift.window.merge import WindowRows
 from torchserve_drift.window.tally import Floats, scale_of
 
-DEFAULT_MEAN_SHIFT = 0.25
-"""In standard deviations of the baseline."""
-
 KS_SAFETY = 1.25
 """By how much the formula's p-values of KS may be too small: 17 % at 1e-9 for 200 rows against 300, 12 % for 1,000
 against 1,000, less elsewhere, as its exact distribution says."""
@@ -48,10 +45,7 @@ class Limits:
 
     @classmethod
     def of(cls, features: Sequence[NumericBaseline], limits: Sequence[Thresholds], offsets: npt.NDArray[Any]) -> Limits:
-        mean = [
-            DEFAULT_MEAN_SHIFT * float(f.std > 0) if limit.mean_shift is None else limit.mean_shift / scale_of(f)[1]
-            for f, limit in zip(features, limits)
-        ]
+        mean = [(limit.mean_shift or 0.0) / scale_of(f)[1] for f, limit in zip(features, limits)]
         scales = np.array([scale_of(f)[1] for f in features])
         stds = np.array([f.std for f in features])
         return cls(offsets, scales, stds, np.array(mean), np.array([limit.std_shift for limit in limits]))

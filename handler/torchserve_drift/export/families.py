@@ -129,12 +129,12 @@ def _windows(key: str, *, judged: bool = False) -> Callable[[Model], Iterator[Ro
     return rows
 
 
-def _checks(key: str, *, judged: bool = False, only: Sequence[str] = ()) -> Callable[[Model], Iterator[Row]]:
+def _checks(key: str, *, judged: bool = False) -> Callable[[Model], Iterator[Row]]:
     def rows(model: Model) -> Iterator[Row]:
         for feature, window, name, found in model.feature_windows():
             if not judged or name in model.judged:
                 for check, result in found["checks"].items():
-                    if result[key] is not None and (not only or check in only):
+                    if result[key] is not None:
                         yield (feature, window, label(check)), result[key]
 
     return rows
@@ -144,6 +144,12 @@ def _drifted(model: Model) -> Iterator[Row]:
     for feature, window, name, found in model.feature_windows():
         if name in model.judged:
             yield (feature, window), found["drifted"]
+
+
+def _design_effects(model: Model) -> Iterator[Row]:
+    for feature, window, name, found in model.feature_windows():
+        if name in model.judged and "design_effect" in found:
+            yield (feature, window), found["design_effect"]
 
 
 def _importance(model: Model) -> Iterator[Row]:
@@ -206,8 +212,14 @@ METRICS: Mapping[str, Family] = {
     "p_value": Family(
         "gauge",
         ("feature", "window", "check"),
-        "Of ks and chi2: probability of so large a difference without drift; absent while there are too few rows.",
-        _checks("p_value", judged=True, only=("ks", "chi2")),
+        "Probability of so large a difference without drift; absent while there are too few rows.",
+        _checks("p_value", judged=True),
+    ),
+    "effect": Family(
+        "gauge",
+        ("feature", "window", "check"),
+        "Size of the difference, without sign: what min_effect or the threshold is held against.",
+        _checks("effect", judged=True),
     ),
     "statistic": Family(
         "gauge",
@@ -223,6 +235,12 @@ METRICS: Mapping[str, Family] = {
         ("feature", "window"),
         "1 where the feature has drifted under the policy, else 0; absent while the window has too few rows.",
         _drifted,
+    ),
+    "design_effect": Family(
+        "gauge",
+        ("feature", "window"),
+        "Rows of the window that stand for one that is independent of all others, as those of one request are alike.",
+        _design_effects,
     ),
     "feature_importance": Family(
         "gauge", ("feature",), "Weight of the feature in the score; 1 over all features of the model.", _importance

@@ -1,0 +1,51 @@
+"""How large a difference must be to matter: the user's limits and, where asked for, what training time showed itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from torchserve_drift.baseline.profile import FeatureBaseline, NumericBaseline
+from torchserve_drift.config import Alarms, Settings, Thresholds
+from torchserve_drift.errors import ConfigError
+from torchserve_drift.window.tally import scale_of
+
+DEFAULT_MEAN_SHIFT = 0.25
+"""In standard deviations of the baseline."""
+
+
+def thresholds_of(feature: FeatureBaseline, settings: Settings) -> Thresholds:
+    """The limits of a feature's checks, with ``mean_shift`` in the feature's unit.
+
+    With ``min_effect: learned`` none is below the largest effect that a span of the training data's own time had.
+    """
+    limits = settings.thresholds(feature.name)
+    if isinstance(feature, NumericBaseline):
+        scale = scale_of(feature)[1]
+        mean = DEFAULT_MEAN_SHIFT * feature.std if limits.mean_shift is None else limits.mean_shift
+        limits = replace(limits, mean_shift=max(mean, _learned(feature, settings.alarms, "mean") * scale))
+    return replace(
+        limits,
+        std_shift=max(limits.std_shift, _learned(feature, settings.alarms, "std")),
+        frequency_shift=max(limits.frequency_shift, _learned(feature, settings.alarms, "frequency")),
+        new_category_ratio=max(limits.new_category_ratio, _learned(feature, settings.alarms, "new_category")),
+        missing_shift=max(limits.missing_shift, _learned(feature, settings.alarms, "missing")),
+        range_ratio=max(limits.range_ratio, _learned(feature, settings.alarms, "range")),
+    )
+
+
+def gate_of(feature: FeatureBaseline, alarms: Alarms) -> float:
+    """The smallest effect at which a feature's ks or chi2 may fail, in [0, 1]."""
+    if feature.kind == "numeric":
+        return max(alarms.min_effect_ks, _learned(feature, alarms, "ks"))
+    return max(alarms.min_effect_cramers_v, _learned(feature, alarms, "chi2"))
+
+
+def require_learnable(features: Sequence[FeatureBaseline], alarms: Alarms) -> None:
+    """ConfigError where limits are to be learned from a baseline that was built without times."""
+    if alarms.learned and not any(feature.variation for feature in features):
+        raise ConfigError("alarms.min_effect must be a section for a baseline built without --time, got 'learned'")
+
+
+def _learned(feature: FeatureBaseline, alarms: Alarms, check: str) -> float:
+    return feature.tolerance(check) if alarms.learned else 0.0
