@@ -208,5 +208,5 @@ def test_small_p_values_are_no_more_than_said(name: str) -> None:
 @pytest.mark.parametrize(("n", "m"), [(1000, 200), (1000, 1000), (10_000, 4096)])
 @pytest.mark.parametrize("name", DRAWS)
 def test_smallest_p_values_are_no_more_than_said(name: str, n: int, m: int) -> None:
-    groups = [np.array(p) for p in zip(*null_p_values(DRAWS[name], n, m, 3000 if n < 10_000 else 300))]
+    groups = [np.array(p) for p in zip(*null_p_values(DRAWS[name], n, m, 1500 if n < 10_000 else 150))]
     assert_level(groups, (1e-2, 1e-3, 1e-4, 1e-5, 1e-6))
