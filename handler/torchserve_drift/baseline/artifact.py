@@ -7,22 +7,25 @@ Nothing in it is ever executed.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from os import PathLike
-from typing import Any, Union
+from typing import Any, Optional, Union
 
 import numpy as np
 import numpy.typing as npt
 
 from torchserve_drift.baseline import header, validity
 from torchserve_drift.baseline.profile import (
+    CATEGORICAL_EFFECTS,
     MOST_EDGES,
+    NUMERIC_EFFECTS,
     Baseline,
     CategoricalBaseline,
     FeatureBaseline,
     NumericBaseline,
+    Variation,
 )
 from torchserve_drift.errors import BaselineError
 from torchserve_drift.features.schema import Feature
@@ -93,9 +96,11 @@ def to_bytes(baseline: Baseline) -> bytes:
 
     if not baseline.features:
         raise BaselineError("a baseline must have at least one feature, got none")
-    text = header.write(baseline.schema, baseline.rows, baseline.sample_rows, baseline.created, baseline.seed)
+    head = header.Header(
+        baseline.schema, baseline.rows, baseline.sample_rows, baseline.created, baseline.seed, baseline.spans, {}
+    )
+    text = header.write(head)
     arrays = _stacked(baseline)
-    head = header.Header(baseline.schema, baseline.rows, baseline.sample_rows, baseline.created, baseline.seed, {})
     for name, (_, shape) in validity.layout(head).items():
         if arrays[name].shape != shape:
             raise BaselineError(f"a baseline's {name} must have the shape {shape}, got {arrays[name].shape}")
@@ -150,6 +155,12 @@ def _stacked(baseline: Baseline) -> dict[str, npt.NDArray[Any]]:
             arrays["categorical.missing"] = np.array([f.missing for f in categories], np.int64)
             arrays["categorical.counts"] = np.concatenate([f.counts for f in categories]).astype(np.int64)
             arrays["categorical.sample"] = np.stack([f.sample for f in categories]).astype(np.uint16)
+        for name, features, effects in (
+            ("numeric.variation", numbers, NUMERIC_EFFECTS),
+            ("categorical.variation", categories, CATEGORICAL_EFFECTS),
+        ):
+            if features and baseline.spans:
+                arrays[name] = np.stack([_effects(f.variation, effects) for f in features])
     except (ValueError, OverflowError, TypeError) as error:
         raise BaselineError(f"the features of a baseline must have arrays of the same shapes, got: {error}") from None
     return arrays
@@ -164,6 +175,12 @@ def _stacked_numbers(numbers: list[NumericBaseline]) -> dict[str, npt.NDArray[An
         "numeric.edge_counts": np.stack([_padded(f.edge_counts, 0) for f in numbers]).astype(np.int64),
         "numeric.sample": np.stack([f.sample for f in numbers]).astype(np.float64),
     }
+
+
+def _effects(variation: Variation, names: Sequence[str]) -> npt.NDArray[np.float64]:
+    if set(variation) != set(names):
+        raise ValueError(f"variation of {sorted(variation)} in place of {sorted(names)}")
+    return np.stack([variation[name] for name in names]).astype(np.float64)
 
 
 def _padded(values: npt.NDArray[Any], filler: float) -> npt.NDArray[Any]:
@@ -186,6 +203,7 @@ def _features(head: header.Header, arrays: validity.Arrays) -> Iterator[FeatureB
                 missing=int(arrays["categorical.missing"][category]),
                 sample=arrays["categorical.sample"][category],
                 importance=importance,
+                variation=_variation(arrays.get("categorical.variation"), category, CATEGORICAL_EFFECTS),
             )
             category, start = category + 1, end
 
@@ -208,7 +226,12 @@ def _number(name: str, arrays: validity.Arrays, row: int, importance: float) -> 
         edge_counts=arrays["numeric.edge_counts"][row, :bins],
         sample=arrays["numeric.sample"][row],
         importance=importance,
+        variation=_variation(arrays.get("numeric.variation"), row, NUMERIC_EFFECTS),
     )
+
+
+def _variation(effects: Optional[npt.NDArray[Any]], row: int, names: Sequence[str]) -> Variation:
+    return {} if effects is None else dict(zip(names, effects[row]))
 
 
 def _reason(error: Exception) -> str:

@@ -30,6 +30,7 @@ def summary(baseline: Baseline) -> dict[str, Any]:
         "sample_rows": baseline.sample_rows,
         "numeric": kinds.count("numeric"),
         "categorical": kinds.count("categorical"),
+        "spans": baseline.spans,
         "created": baseline.created,
         "sha256": baseline.sha256,
     }
@@ -42,6 +43,8 @@ def _feature(feature: FeatureBaseline) -> dict[str, Any]:
         "importance": feature.importance,
         "count": feature.count,
         "missing": feature.missing,
+        "tolerance": {check: feature.tolerance(check) for check in feature.variation},
+        "variation": {check: effects.tolist() for check, effects in feature.variation.items()},
     }
     if isinstance(feature, NumericBaseline):
         return {**plain, **_numeric(feature)}

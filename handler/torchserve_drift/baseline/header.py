@@ -6,11 +6,10 @@ import hashlib
 import json
 import re
 import reprlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torchserve_drift.baseline.profile import LARGEST_CATEGORIES, LARGEST_SAMPLE
+from torchserve_drift.baseline.profile import LARGEST_CATEGORIES, LARGEST_SAMPLE, MOST_SPANS
 from torchserve_drift.errors import BaselineError
 from torchserve_drift.features.schema import LONGEST_CATEGORY, Feature
 
@@ -25,7 +24,9 @@ LARGEST_HEADER = 100_000_000
 
 LARGEST_ROWS = 2**40
 _CREATED = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|\+00:00)", re.ASCII)
-_FIELDS = {"sha256", "format_version", "created", "rows", "sample_rows", "seed", "features_sha256", "features"}
+_FIELDS = frozenset(
+    ("sha256", "format_version", "created", "rows", "sample_rows", "seed", "spans", "features_sha256", "features")
+)
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Header:
     sample_rows: int
     created: str
     seed: int
+    spans: int
     tensors: dict[str, tuple[str, tuple[int, ...]]]
 
     @property
@@ -48,16 +50,17 @@ class Header:
         return [feature for feature in self.features if feature.kind == "categorical"]
 
 
-def write(features: Sequence[Feature], rows: int, sample_rows: int, created: str, seed: int) -> str:
+def write(header: Header) -> str:
     """The metadata of a new file, its digest still zeros."""
-    plain = [_plain(feature) for feature in features]
+    plain = [_plain(feature) for feature in header.features]
     content = {
         "sha256": "0" * 64,
         "format_version": FORMAT_VERSION,
-        "created": created,
-        "rows": rows,
-        "sample_rows": sample_rows,
-        "seed": seed,
+        "created": header.created,
+        "rows": header.rows,
+        "sample_rows": header.sample_rows,
+        "seed": header.seed,
+        "spans": header.spans,
         "features_sha256": _features_digest(plain),
         "features": plain,
     }
@@ -106,7 +109,8 @@ def read(data: bytes) -> Header:
         raise BaselineError(f"its format_version must be {FORMAT_VERSION}, got {reprlib.repr(version)}; {remedy}")
     features = parse_metadata(content)
     tensors = {name: _tensor(entry, name) for name, entry in outer.items()}
-    return Header(features, content["rows"], content["sample_rows"], content["created"], content["seed"], tensors)
+    known = {key: content[key] for key in ("rows", "sample_rows", "created", "seed", "spans")}
+    return Header(features, **known, tensors=tensors)
 
 
 def parse_metadata(content: dict[str, Any]) -> tuple[Feature, ...]:
@@ -116,6 +120,7 @@ def parse_metadata(content: dict[str, Any]) -> tuple[Feature, ...]:
     rows = _integer(content["rows"], "rows", 1, LARGEST_ROWS)
     _integer(content["sample_rows"], "sample_rows", 1, min(rows, LARGEST_SAMPLE))
     _integer(content["seed"], "seed", 0, 2**63 - 1)
+    _integer(content["spans"], "spans", 0, MOST_SPANS)
     created = content["created"]
     if not isinstance(created, str) or not _CREATED.fullmatch(created):
         raise BaselineError(f"its time of creation must be ISO 8601 in UTC, got {reprlib.repr(created)}")

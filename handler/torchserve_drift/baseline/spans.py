@@ -46,7 +46,8 @@ def cut(rows: ir.Table, names: Sequence[str], most: int) -> Spans:
     """
     keys = {f"t{i}": _key(rows, f"t{i}", name) for i, name in enumerate(names)}
     kept = [name for name in rows.columns if name not in keys]
-    timed = rows.select(*kept, **keys).filter([_is_time(key) for key in keys.values()])
+    keyed = rows.select(*kept, **keys)
+    timed = keyed.filter([_is_time(keyed[key]) for key in keys])
     starts = _starts(timed, list(keys), most)
     if len(starts) < 2:
         found = "rows at one time only" if starts else "no row with a time"
