@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from torchserve_drift.baseline.profile import FeatureBaseline
 from torchserve_drift.config import Window
+from torchserve_drift.report import JOINT
 
 NUMERIC_SHARES: Mapping[str, float] = {
     "cusum": 0.72,
@@ -36,6 +38,9 @@ SHARES: Mapping[str, Mapping[str, float]] = {
 JOINT_WEIGHT = 0.05
 """The part of the budget that the joint distribution has, where it is looked at."""
 
+FEWEST_JOINT = 2
+"""Features, below which nothing is looked at jointly."""
+
 EVERY_LOOK = 0.25
 """Of a window whose panes outlast several looks: the part for looks at which no pane has closed."""
 
@@ -47,6 +52,17 @@ class Part:
     name: str
     kind: str
     importance: float
+
+
+def parts_of(features: Sequence[FeatureBaseline]) -> list[Part]:
+    """A part for each feature and, of `FEWEST_JOINT` features or more, one for the joint distribution of all."""
+    parts = [Part(feature.name, feature.kind, feature.importance) for feature in features]
+    if len(parts) < FEWEST_JOINT:
+        return parts
+    name = JOINT
+    while any(part.name == name for part in parts):
+        name = f"_{name}"
+    return [*parts, Part(name, "joint", 0.0)]
 
 
 @dataclass(frozen=True)

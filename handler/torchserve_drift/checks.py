@@ -8,12 +8,15 @@ from typing import Callable
 import numpy as np
 
 from torchserve_drift.baseline.profile import Baseline, CategoricalBaseline, FeatureBaseline
+from torchserve_drift.budget import FEWEST_JOINT
 from torchserve_drift.config import Settings, Thresholds
 from torchserve_drift.cusum_check import CusumChecks
 from torchserve_drift.evidence import Evidence, Found
+from torchserve_drift.joint_check import JointCheck
 from torchserve_drift.numeric_checks import NumericChecks
 from torchserve_drift.stats import proportions
 from torchserve_drift.stats.chisquare import chi2_two_sample
+from torchserve_drift.stats.clusters import sample_design_effect
 from torchserve_drift.stats.unseen import unseen_categories_p
 from torchserve_drift.tolerance import gate_of, thresholds_of
 from torchserve_drift.window import layout as at
@@ -39,6 +42,8 @@ class Checks:
         self._values = _Values(features, limits, layout)
         self._numeric = NumericChecks(features, limits, gates, layout, codes)
         self._cusum = CusumChecks(features, limits, layout)
+        self._joint = JointCheck(baseline, codes)
+        self._joint_gate = settings.alarms.min_effect_joint
         self._categorical = [
             (i, feature, limits[i], gates[i])
             for i, feature in enumerate(features)
@@ -61,7 +66,15 @@ class Checks:
             found[index]["cusum"] = evidence
         for index, name, evidence in self._values.evidence(window.tally, effects):
             found[index][name] = evidence
-        return Found(found, effects.tolist(), ())
+        if len(found) < FEWEST_JOINT:
+            return Found(found, effects.tolist(), ())
+        alike = float(sample_design_effect(effects.max(), window.sample_rows / max(window.rows, 1)))
+        joint = self._joint.evidence(window.codes, pause, alike)
+        return Found(
+            [*found, {} if joint is None else {"joint": Evidence(*joint[:3], self._joint_gate)}],
+            [*effects.tolist(), alike],
+            () if joint is None else joint.pair,
+        )
 
 
 class _Values:

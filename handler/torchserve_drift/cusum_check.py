@@ -72,7 +72,7 @@ class CusumChecks:
     def evidence(
         self, spans: Floats, design_effects: Floats, pause: Callable[[], None]
     ) -> Iterator[tuple[int, Evidence]]:
-        """The check of each feature with enough rows, by its place: ``spans`` (S, length), ``design_effects`` (S, F)."""
+        """The check of each feature with enough rows, by place: ``spans`` (S, length), ``design_effects`` (S, F)."""
         for columns in self._numeric:
             yield from _numeric(columns, spans, design_effects[:, columns.places])
             pause()

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from torchserve_drift.baseline.profile import Baseline
-from torchserve_drift.budget import Budget, Part
+from torchserve_drift.budget import Budget, parts_of
 from torchserve_drift.config import Settings
 from torchserve_drift.errors import FeatureError
 from torchserve_drift.features.encoding import Floats, RowEncoder
@@ -95,7 +95,7 @@ class Monitor:
             seed=seed,
         )
         self._budget = Budget.of(
-            [Part(feature.name, feature.kind, feature.importance) for feature in baseline.features],
+            parts_of(baseline.features),
             self.settings.windows,
             panes=self.store.layout.panes,
             every=self.settings.evaluate_every,

@@ -126,17 +126,18 @@ class NumericChecks:
             pause()
         d, n, rows, *means = np.array(measured).T
         m = np.where(rows > 0, np.maximum(rows / effects, 1), 0)
+        p_ks = kolmogorov.two_sample_p(d, n, m)
         # of a few rows no rank test can be as sure as the formula claims to be
-        p_ks = np.maximum(kolmogorov.two_sample_p(d, n, m), kolmogorov.least_two_sample_p(n, m))
+        bounds = np.clip(KS_SAFETY * p_ks, kolmogorov.least_two_sample_p(n, m), 1)
         pairs = zip(_score_moments(m, means), _score_moments(n, self._score_means))
         p_mean, p_std = (shift_p(now, then) for now, then in pairs)
         shifts, ratios = shifts_of(window.tally, self._limits)
-        columns = (d, p_ks, shifts, p_mean, ratios, p_std, self._limits.mean, self._limits.std)
+        columns = (d, p_ks, bounds, shifts, p_mean, ratios, p_std, self._limits.mean, self._limits.std)
         table = zip(self._places.tolist(), m > 0, self._gates, *(column.tolist() for column in columns))
-        for place, present, gate, statistic, ks, shift, mean, ratio, std, mean_limit, std_limit in table:
+        for place, present, gate, statistic, ks, bound, shift, mean, ratio, std, mean_limit, std_limit in table:
             if present:
                 if not math.isnan(ks):  # NaN: samples of so few rows that the formula has no value
-                    found[place]["ks"] = Evidence(ks, statistic, statistic, gate, min(KS_SAFETY * ks, 1.0))
+                    found[place]["ks"] = Evidence(ks, statistic, statistic, gate, bound)
                 found[place]["mean"] = Evidence(mean, shift, abs(shift), mean_limit)
                 found[place]["std"] = Evidence(std, ratio, abs(ratio), std_limit)
 

@@ -1,4 +1,4 @@
-"""How large a difference must be to matter: the user's limits and, where asked for, what training time showed itself."""
+"""How large a difference must be to matter: the user's limits and, where asked for, what training time itself showed."""
 
 from __future__ import annotations
 
