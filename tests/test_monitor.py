@@ -281,7 +281,9 @@ def test_limits_are_learned_from_the_spans_of_training_time() -> None:
     timed = dataclasses.replace(
         plain, features=tuple(dataclasses.replace(f, variation=v) for f, v in zip(plain.features, variations))
     )
-    with pytest.raises(ConfigError, match=r"^alarms.min_effect must be a section for a baseline built without --time"):
+    with pytest.raises(
+        ConfigError, match=r"^alarms.min_effect.learned must be false for a baseline built without --time, got True$"
+    ):
         Monitor(plain, {"alarms": {"min_effect": "learned"}})
     fresh = {"x": rng.normal(11, 2, 2000), "c": rng.choice(list("ab"), 2000, p=[0.58, 0.42])}
     for known, setting, drifted in ((timed, {"ks": 0.1}, True), (timed, "learned", False)):

@@ -91,7 +91,15 @@ OPTIONAL = st.none() | NUMBERS
 RESULTS = st.builds(
     CheckResult, OPTIONAL, st.floats(allow_nan=False), st.floats(allow_nan=False), OPTIONAL, OPTIONAL, st.booleans()
 )
-FEATURE_WINDOWS = st.builds(FeatureWindow, st.booleans(), OPTIONAL, st.dictionaries(st.text(), RESULTS, max_size=2))
+FEATURE_WINDOWS = st.builds(
+    FeatureWindow,
+    st.booleans(),
+    OPTIONAL,
+    st.dictionaries(st.text(), RESULTS, max_size=2),
+    OPTIONAL,
+    st.floats(1, 1e6),
+    st.just(()) | st.tuples(st.text(), st.text()),
+)
 REPORTS = st.builds(
     Report,
     st.text(),

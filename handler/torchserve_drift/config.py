@@ -21,7 +21,7 @@ POLICIES = values.POLICIES
 class Alarms:
     """The rule by which checks become verdicts.
 
-    ``false_alarm_interval`` and ``quiet_for`` in seconds, ``alpha`` in (0, 1); ``learned``: no limit is below what the
+    ``false_alarm_interval`` and ``quiet_for`` in seconds, ``alpha`` in (0, 1); ``min_effect_learned``: no limit is below what the
     baseline's own spans of time differ by.
     """
 
@@ -32,7 +32,7 @@ class Alarms:
     min_effect_ks: float = 0.1
     min_effect_cramers_v: float = 0.1
     min_effect_joint: float = 0.1
-    learned: bool = False
+    min_effect_learned: bool = False
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,12 @@ _ALARMS: Mapping[str, Callable[[object, str], Any]] = {
     "alpha": values.number(0, 0.5, above=True),
     "quiet_for": values.seconds,
 }
-_MIN_EFFECT: Mapping[str, Callable[[object, str], Any]] = {"ks": _SHARE, "cramers_v": _SHARE, "joint": _SHARE}
+_MIN_EFFECT: Mapping[str, Callable[[object, str], Any]] = {
+    "ks": _SHARE,
+    "cramers_v": _SHARE,
+    "joint": _SHARE,
+    "learned": values.boolean,
+}
 _TOP: Mapping[str, Callable[[object, str], Any]] = {
     "baseline": values.text,
     "inputs": values.inputs,
@@ -164,13 +169,16 @@ _TOP: Mapping[str, Callable[[object, str], Any]] = {
 def _settings(tree: dict[str, Any]) -> Settings:
     section = _section(tree.pop("alarms", None), "alarms")
     effect = section.pop("min_effect", None)
-    learned = effect == "learned"
-    effects = _read(_section(None if learned else effect, "alarms.min_effect"), _MIN_EFFECT, "alarms.min_effect.")
+    effects = _read(
+        _section({"learned": True} if effect == "learned" else effect, "alarms.min_effect"),
+        _MIN_EFFECT,
+        "alarms.min_effect.",
+    )
     alarms = _read(section, _ALARMS, "alarms.", "min_effect")
     features = _section(tree.pop("features", None), "features")
     export = _section(tree.pop("export", None), "export")
     return Settings(
-        alarms=Alarms(**alarms, learned=learned, **{f"min_effect_{name}": value for name, value in effects.items()}),
+        alarms=Alarms(**alarms, **{f"min_effect_{name}": value for name, value in effects.items()}),
         features={
             name: Thresholds(**_read(_section(limits, f"features.{name}"), _THRESHOLDS, f"features.{name}."))
             for name, limits in features.items()

@@ -43,9 +43,9 @@ def gate_of(feature: FeatureBaseline, alarms: Alarms) -> float:
 
 def require_learnable(features: Sequence[FeatureBaseline], alarms: Alarms) -> None:
     """ConfigError where limits are to be learned from a baseline that was built without times."""
-    if alarms.learned and not any(feature.variation for feature in features):
-        raise ConfigError("alarms.min_effect must be a section for a baseline built without --time, got 'learned'")
+    if alarms.min_effect_learned and not any(feature.variation for feature in features):
+        raise ConfigError("alarms.min_effect.learned must be false for a baseline built without --time, got True")
 
 
 def _learned(feature: FeatureBaseline, alarms: Alarms, check: str) -> float:
-    return feature.tolerance(check) if alarms.learned else 0.0
+    return feature.tolerance(check) if alarms.min_effect_learned else 0.0
