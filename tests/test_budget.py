@@ -58,7 +58,7 @@ def test_shares_are_of_every_check_and_sum_to_one() -> None:
 
 
 def test_a_long_window_has_larger_levels_where_a_pane_has_closed() -> None:
-    """Of 24 hours a pane is 45 minutes: 180 looks of 15 seconds, of which one may spend three quarters of their budget."""
+    """Of 24 hours a pane is 45 minutes: 180 looks of 15 seconds; one may spend three quarters of their budget."""
     each = budget(["numeric"], ["10m", "24h"])
     short, few, many = (each.level(0, "ks", w, closed=c) for w, c in ((0, True), (1, True), (1, False)))
     assert many == pytest.approx(short / 4)

@@ -64,7 +64,7 @@ def test_it_is_the_smallest_p_value_of_all_spans_by_the_definition() -> None:
     scores = z[np.searchsorted(feature.edges, rows)]
     base = z[np.searchsorted(feature.edges, known)]
     lengths = [min(panes * 200, len(rows)) for panes in SPAN_PANES]
-    weights = np.sqrt(lengths) / np.sqrt([n for n in dict.fromkeys(lengths)]).sum()
+    weights = np.sqrt(lengths) / np.sqrt(list(dict.fromkeys(lengths))).sum()
     adjusted = []
     for length, weight in zip(lengths, weights):
         m, n, span = length, len(known), scores[-length:]

@@ -18,6 +18,7 @@ import click
 import pytest
 import yaml
 
+from torchserve_drift.budget import CATEGORICAL_SHARES, NUMERIC_SHARES, Budget, Part
 from torchserve_drift.checks import CATEGORICAL_CHECKS, NUMERIC_CHECKS
 from torchserve_drift.cli import COMMANDS, application
 from torchserve_drift.config import POLICIES, PREFIX, Alarms, Export, Settings, Thresholds
@@ -178,17 +179,32 @@ def test_every_policy_and_check_is_explained() -> None:
 
 
 def test_the_arithmetic_of_the_budget() -> None:
-    from torchserve_drift.verdict import level
-
-    checks = 10 * len(NUMERIC_CHECKS) + 5 * len(CATEGORICAL_CHECKS)
-    alpha = level([None] * 3, Alarms(), evaluate_every=Settings().evaluate_every, checks_per_window=checks)
+    parts = [*(Part(f"n{i}", "numeric", 1 / 15) for i in range(10)), *(Part(f"c{i}", "categorical", 1 / 15) for i in range(5))]
+    settings = Settings()
+    budget = Budget.of(
+        [*parts, Part("_joint", "joint", 0.0)],
+        settings.windows,
+        panes=32,
+        every=settings.evaluate_every,
+        interval=settings.alarms.false_alarm_interval,
+    )
+    alpha = budget.level(0, "ks", 0, closed=True)
     text = " ".join(read("docs/configuration.md").split())
-    assert f"Ten numeric and five categorical features are {checks} checks" in text
-    assert f"in three windows {3 * checks} p-values at every look; 30 days have 172,800 looks of 15 seconds" in text
-    assert f"alpha = 1 / (172,800 × {3 * checks}) = {alpha:.1e}".replace("e-08", "e-8") in text
+    assert f"`ks` has 0.10 × 0.95 / 15 / 3 × 15 s / 30 d = {alpha:.1e} in".replace("e-08", "e-8") in text
     least = {a: math.sqrt(-math.log(a / 2) / 2 * (1 / 4096 + 1 / 10_000)) for a in (alpha, 0.05)}
     assert f"from a distance of {least[alpha]:.3f} on, where {least[0.05]:.3f} would do for alpha = 0.05" in text
     assert f"{1 - 0.95**20:.0%}".replace("%", " %") + " of looks" in text
+    ratio = budget.level(0, "ks", 2, closed=True) / budget.level(0, "ks", 0, closed=True)
+    assert f"of 24 hours one in 180, whose level is {ratio:.0f} times that of a short window" in text
+
+
+def test_the_shares_of_the_budget() -> None:
+    rows = table_rows(read("docs/configuration.md"), "| check | of a numeric feature's part | of a categorical one's |")
+    found: tuple[dict[str, float], dict[str, float]] = ({}, {})
+    for checks, *cells in rows:
+        for shares, cell in zip(found, cells):
+            shares.update(dict.fromkeys(re.findall(r"`(\w+)`", checks), float(cell.split()[0])) if cell else {})
+    assert found == (dict(NUMERIC_SHARES), dict(CATEGORICAL_SHARES))
 
 
 # commands

@@ -90,10 +90,10 @@ SHARES = {
 def test_p_values_are_not_too_small_down_to_1e_9_nor_much_too_large(kind: str, rows: int, z: float) -> None:
     """Against a baseline so large that it is known: shift_p then has the tail of a sum of independent scores."""
     shares = SHARES[kind]
-    for scores in scored(shares):
-        if np.ptp(scores) == 0:
+    for exact_scores in scored(shares):
+        if np.ptp(exact_scores) == 0:
             continue  # of two equally likely values the squares are one
-        scores, value, probability = exact_tail(shares, scores, rows, z)
+        scores, value, probability = exact_tail(shares, exact_scores, rows, z)
         mean = shares @ scores
         variance, third = shares @ (scores - mean) ** 2, shares @ (scores - mean) ** 3
         step = np.diff(np.unique(scores)).max()

@@ -21,8 +21,8 @@ POLICIES = values.POLICIES
 class Alarms:
     """The rule by which checks become verdicts.
 
-    ``false_alarm_interval`` and ``quiet_for`` in seconds, ``alpha`` in (0, 1); ``min_effect_learned``: no limit is below what the
-    baseline's own spans of time differ by.
+    ``false_alarm_interval`` and ``quiet_for`` in seconds, ``alpha`` in (0, 1); ``min_effect_learned``:
+    no limit is below what the baseline's own spans of time differ by.
     """
 
     policy: str = "budget"
@@ -169,11 +169,8 @@ _TOP: Mapping[str, Callable[[object, str], Any]] = {
 def _settings(tree: dict[str, Any]) -> Settings:
     section = _section(tree.pop("alarms", None), "alarms")
     effect = section.pop("min_effect", None)
-    effects = _read(
-        _section({"learned": True} if effect == "learned" else effect, "alarms.min_effect"),
-        _MIN_EFFECT,
-        "alarms.min_effect.",
-    )
+    effect = {"learned": True} if effect == "learned" else effect
+    effects = _read(_section(effect, "alarms.min_effect"), _MIN_EFFECT, "alarms.min_effect.")
     alarms = _read(section, _ALARMS, "alarms.", "min_effect")
     features = _section(tree.pop("features", None), "features")
     export = _section(tree.pop("export", None), "export")

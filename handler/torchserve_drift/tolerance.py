@@ -1,4 +1,4 @@
-"""How large a difference must be to matter: the user's limits and, where asked for, what training time itself showed."""
+"""How large a difference must be to matter: the user's limits and, if so wished, what training time itself showed."""
 
 from __future__ import annotations
 
