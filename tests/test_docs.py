@@ -168,18 +168,21 @@ def test_a_documented_range_is_the_range(
 
 
 def test_ranges_are_documented_where_there_are_some() -> None:
-    assert len(list(documented_ranges())) == 13
+    assert len(list(documented_ranges())) == 16
 
 
 def test_every_policy_and_check_is_explained() -> None:
     for policy in POLICIES:
         assert f"**`{policy}`**" in read("docs/configuration.md")
     explained = " ".join(cells[2] for cells in thresholds_table().values())
-    assert {"ks", "chi2", *re.findall(r"`(\w+)`: ", explained)} == {*NUMERIC_CHECKS, *CATEGORICAL_CHECKS}
+    assert {"ks", "chi2", "cusum", *re.findall(r"`(\w+)`: ", explained)} == {*NUMERIC_CHECKS, *CATEGORICAL_CHECKS}
 
 
 def test_the_arithmetic_of_the_budget() -> None:
-    parts = [*(Part(f"n{i}", "numeric", 1 / 15) for i in range(10)), *(Part(f"c{i}", "categorical", 1 / 15) for i in range(5))]
+    parts = [
+        *(Part(f"n{i}", "numeric", 1 / 15) for i in range(10)),
+        *(Part(f"c{i}", "categorical", 1 / 15) for i in range(5)),
+    ]
     settings = Settings()
     budget = Budget.of(
         [*parts, Part("_joint", "joint", 0.0)],
