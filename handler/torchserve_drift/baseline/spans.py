@@ -78,7 +78,7 @@ def _key(rows: ir.Table, place: str, name: str) -> Any:
             column = _microseconds(column.try_cast(instant)).cast("float64")
         else:
             raise BaselineError(f"--time must name columns of numbers or times, got {found['odd'][:100]!r} in {name!r}")
-    return column + numeric.double(0.0)  # -0.0 and 0.0 are one time
+    return column
 
 
 def _microseconds(times: Any) -> Any:
