@@ -13,11 +13,15 @@ from torchserve_drift.window.tally import scale_of
 DEFAULT_MEAN_SHIFT = 0.25
 """In standard deviations of the baseline."""
 
+LEARNED_MARGIN = 1.25
+"""Next year's season is not exactly this year's, and a window's effect is partly chance, as is a span's."""
+
 
 def thresholds_of(feature: FeatureBaseline, settings: Settings) -> Thresholds:
     """The limits of a feature's checks, with ``mean_shift`` in the feature's unit.
 
-    With ``min_effect: learned`` none is below the largest effect that a span of the training data's own time had.
+    With ``min_effect: learned`` none is below `LEARNED_MARGIN` times the largest effect that a span of the training data's own
+    time had.
     """
     limits = settings.thresholds(feature.name)
     if isinstance(feature, NumericBaseline):
@@ -48,4 +52,4 @@ def require_learnable(features: Sequence[FeatureBaseline], alarms: Alarms) -> No
 
 
 def _learned(feature: FeatureBaseline, alarms: Alarms, check: str) -> float:
-    return feature.tolerance(check) if alarms.min_effect_learned else 0.0
+    return LEARNED_MARGIN * feature.tolerance(check) if alarms.min_effect_learned else 0.0

@@ -16,7 +16,9 @@ def drifted(series: Series, window: str) -> set[str]:
 def show(console: Console, series: Series, window: str, title: str, caption: str) -> None:
     """One line per feature, the most important first."""
     p_values = series.get("p_value", window=window)
-    tests = {labels["feature"]: (labels["check"], p) for labels, p in p_values if labels["check"] in ("ks", "chi2", "joint")}
+    tests = {
+        labels["feature"]: (labels["check"], p) for labels, p in p_values if labels["check"] in ("ks", "chi2", "joint")
+    }
     effects = {(labels["feature"], labels["check"]): value for labels, value in series.get("effect", window=window)}
     failed = series.get("check_failed", window=window)
     flagged = drifted(series, window)
