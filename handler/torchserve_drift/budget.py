@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from torchserve_drift.baseline.profile import FeatureBaseline
 from torchserve_drift.config import Window
@@ -102,8 +103,14 @@ class Budget:
         A long window hardly changes from look to look. So most of its budget is spent where one of its panes has just
         closed: these looks are few, and each may have a larger level.
         """
-        share = SHARES[self.parts[part].kind][check] * self.weights[part] / len(self.windows)
-        return share * self._seconds(window, closed) / self.interval
+        share = SHARES[self.parts[part].kind][check] * self.weights[part]
+        return share * self._levels[window][closed]
+
+    @cached_property
+    def _levels(self) -> list[tuple[float, float]]:
+        """Of each window the levels of all its checks together: at a look, and at one where a pane has closed."""
+        share = 1 / len(self.windows) / self.interval
+        return [(share * self._seconds(w, False), share * self._seconds(w, True)) for w in range(len(self.windows))]
 
     def closes(self, window: int, before: float, now: float) -> bool:
         """Whether a pane of a window of time has closed between two looks; always so of one of rows."""

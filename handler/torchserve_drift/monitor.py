@@ -186,7 +186,7 @@ class Monitor:
                 checks.evidence(window, pause) if window.rows >= self.settings.min_rows else None for window in windows
             ]
             evidence = [None if each is None else each.features for each in found]
-            verdicts = judge(evidence, self.settings.alarms, self._level(evidence, now))
+            verdicts = judge(evidence, self.settings.alarms, self._level(evidence, now), pause)
             looks = [Look(*look) for look in zip(windows, found, verdicts)]
             self.report = self._outcome.report(now, looks, self.report)
             self.evaluation_seconds = time.perf_counter() - began

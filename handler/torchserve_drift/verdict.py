@@ -30,20 +30,23 @@ Level = Callable[[int, int, str], float]
 """The alpha of a window's feature's check."""
 
 
-def judge(windows: Sequence[WindowEvidence], alarms: Alarms, level: Level) -> list[Optional[list[FeatureVerdict]]]:
+def judge(
+    windows: Sequence[WindowEvidence], alarms: Alarms, level: Level, pause: Callable[[], None] = lambda: None
+) -> list[Optional[list[FeatureVerdict]]]:
     """The verdicts of one evaluation: a feature has drifted in a window if any of its checks fails there.
 
     Under every policy but ``classic`` a check fails iff its p-value (or its bound) is below alpha, and its effect
-    exceeds its limit or, of the checks in `evidence.AT_LEAST`, reaches it.
+    exceeds its limit or, of the checks in `evidence.AT_LEAST`, reaches it. ``pause`` is called after each feature.
     """
     outcome = _classic if alarms.policy == "classic" else _gated
+
+    def verdict(w: int, f: int, feature: FeatureEvidence) -> FeatureVerdict:
+        checks = {name: outcome(name, check, level(w, f, name)) for name, check in feature.items()}
+        pause()
+        return FeatureVerdict(any(check.failed for check in checks.values()), checks)
+
     return [
-        None
-        if features is None
-        else [
-            _verdict({name: outcome(name, check, level(w, f, name)) for name, check in feature.items()})
-            for f, feature in enumerate(features)
-        ]
+        None if features is None else [verdict(w, f, feature) for f, feature in enumerate(features)]
         for w, features in enumerate(windows)
     ]
 
@@ -78,10 +81,6 @@ def _all_checks(windows: Sequence[WindowEvidence]) -> Iterator[Evidence]:
 
 def _held(check: Evidence) -> float:
     return check.p_value if check.bound is None else check.bound
-
-
-def _verdict(checks: Mapping[str, CheckResult]) -> FeatureVerdict:
-    return FeatureVerdict(any(check.failed for check in checks.values()), checks)
 
 
 def _gated(name: str, check: Evidence, alpha: float) -> CheckResult:
