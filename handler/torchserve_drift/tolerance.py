@@ -20,8 +20,8 @@ LEARNED_MARGIN = 1.25
 def thresholds_of(feature: FeatureBaseline, settings: Settings) -> Thresholds:
     """The limits of a feature's checks, with ``mean_shift`` in the feature's unit.
 
-    With ``min_effect: learned`` none is below `LEARNED_MARGIN` times the largest effect that a span of the training data's own
-    time had.
+    With ``min_effect: learned`` none is below `LEARNED_MARGIN` times the largest effect that a span of the training
+    data's own time had.
     """
     limits = settings.thresholds(feature.name)
     if isinstance(feature, NumericBaseline):
