@@ -6,6 +6,7 @@ import hashlib
 import logging
 import threading
 import time
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union
@@ -15,7 +16,7 @@ import numpy.typing as npt
 
 from torchserve_drift.baseline.profile import Baseline
 from torchserve_drift.config import Settings
-from torchserve_drift.errors import FeatureError
+from torchserve_drift.errors import DriftError, FeatureError
 from torchserve_drift.features.encoding import Floats, RowEncoder
 from torchserve_drift.report import FeatureReport, FeatureWindow, Report, WindowReport
 from torchserve_drift.verdict import FeatureVerdict, judge
@@ -218,7 +219,8 @@ class Monitor:
         kind = (stage, type(error).__name__)
         if kind not in self._said and len(self._said) < 100:
             self._said.add(kind)
-            _logger.warning("drift monitoring, %s: %s: %s (counted, said once)", stage, type(error).__name__, error)
+            said = _said_of(stage, error)
+            _logger.warning("drift monitoring, %s: %s: %s (counted, said once)", stage, type(error).__name__, said)
 
     def latest(self) -> Optional[Report]:
         """The model's latest report, also where another process evaluates it; ``None`` before the first."""
@@ -244,6 +246,15 @@ class Monitor:
             self.duties.stop()
             self.duties = None
         self.store.close()
+
+
+def _said_of(stage: str, error: BaseException) -> str:
+    """An error's text; near the values of requests, which are nobody's to read in a log, only where it is ours or the
+    system's, else where it was raised."""
+    if stage not in ("decode", "observe") or isinstance(error, (DriftError, OSError)) or error.__traceback__ is None:
+        return str(error)
+    *_, (frame, line) = traceback.walk_tb(error.__traceback__)
+    return f"in {frame.f_code.co_name}, {Path(frame.f_code.co_filename).name}:{line}"
 
 
 def _feature_window(verdict: Optional[FeatureVerdict], before: Optional[FeatureWindow], now: float) -> FeatureWindow:
