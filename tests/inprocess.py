@@ -22,6 +22,7 @@ ts = pytest.importorskip("ts")
 from ts.context import Context, RequestProcessor  # noqa: E402
 from ts.handler_utils.micro_batching import MicroBatching  # noqa: E402
 from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl  # noqa: E402
+from ts.protocol.otf_message_handler import create_predict_response  # noqa: E402
 
 from torchserve_drift.handler import DriftHandler  # noqa: E402
 
@@ -79,6 +80,26 @@ def served(folder: Path, columns: Mapping[str, Any] = COLUMNS) -> Iterator[Model
             yield model
         finally:
             model.stop()
+
+
+def row_of(body: bytes, content_type: str) -> dict[str, Any]:
+    """A request as TorchServe's worker hands it to a handler."""
+    if content_type == "application/json":
+        with contextlib.suppress(ValueError, RecursionError):
+            return {"body": json.loads(body.decode("utf-8"))}
+    if content_type.startswith("text"):
+        with contextlib.suppress(ValueError):
+            return {"body": body.decode("utf-8")}
+    return {"body": bytearray(body)}
+
+
+def sent_back(model: Model, handler: Any, requests: Sequence[Any]) -> bytes:
+    """What the worker sends back for a batch: statuses, headers and bodies, byte for byte."""
+    context = model.context()
+    context.request_processor = [RequestProcessor({}) for _ in requests]
+    context.request_ids = context.metrics.request_ids = {i: str(i) for i in range(len(requests))}
+    answers = handler.handle(list(requests), context)
+    return bytes(create_predict_response(answers, context.request_ids, "Prediction success", 200, context))
 
 
 def ask(
