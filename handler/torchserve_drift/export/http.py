@@ -184,7 +184,7 @@ def gzip_accepted(header: str) -> bool:
 
 def _path(target: str) -> list[str]:
     """The decoded segments of a target: one of "/" for the root, none that a file system could ever see."""
-    path = re.sub(r"^[a-zA-Z]+://[^/?#]*", "", target)
+    path = re.sub(r"^https?://[^/?#]*", "", target, flags=re.IGNORECASE)
     path = re.split("[?#]", path, maxsplit=1)[0] or "/"
     return [unquote(part, errors="replace") for part in path[1:].split("/")] if path.startswith("/") else []
 
