@@ -269,14 +269,14 @@ class Responder:
         self._pages: dict[tuple[str, ...], Response] = {}
 
     def __call__(self, request: Request) -> Response:
-        path = "/".join(_path(request.target))
-        if request.method != "GET" or path not in ("metrics", ""):
+        parts = _path(request.target)
+        if request.method != "GET" or parts not in (["metrics"], [""]):
             return respond(request.method, request.target, request.headers, self._snapshots, self._pause)
         snapshots = list(self._snapshots())
         if snapshots != self._seen:
             self._seen, self._pages = snapshots, {}
         encoding = str(gzip_accepted(request.headers.get("accept-encoding", "")))
-        key = (path, accepted(request.headers.get("accept", "")), encoding)
+        key = (parts[0], accepted(request.headers.get("accept", "")), encoding)
         if key not in self._pages:
-            self._pages[key] = respond("GET", "/" + path, request.headers, lambda: snapshots, self._pause)
+            self._pages[key] = respond("GET", "/" + parts[0], request.headers, lambda: snapshots, self._pause)
         return self._pages[key]
