@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -236,3 +238,13 @@ def test_a_new_name_in_every_request_takes_no_memory_and_no_labels(pair: Pair) -
     assert monitor.snapshot()["values_unknown"] == unknown + 20_000
     assert resident_bytes(os.getpid()) - before < 8 << 20
     assert "column 7" not in json.dumps(monitor.snapshot())
+
+
+@pytest.mark.parametrize("target", ["bodies", "baseline", "http", "settings"])
+def test_what_the_fuzzer_begins_with_keeps_its_promises(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`scripts/fuzz` goes on from here for as long as it is told to."""
+    monkeypatch.setattr(sys, "path", [str(Path(__file__).parents[1] / "scripts"), *sys.path])
+    seeds, check = importlib.import_module("fuzz_bytes.targets").TARGETS[target]()
+    for seed in seeds:
+        check(seed)
+        check(seed[: len(seed) // 2])

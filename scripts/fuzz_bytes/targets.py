@@ -39,7 +39,7 @@ def bodies() -> tuple[Sequence[bytes], Check]:
         for request in ({"body": bytearray(data)}, {"data": data.decode("utf-8", "replace")}):
             batch = decoder.decode([neighbour, request, neighbour])
             assert batch.rows.shape == (sum(each.rows for each in batch.requests), 3)
-            assert batch.rows[0].tolist() == batch.rows[-1].tolist() == [7.0, 8.0, 1.0]
+            assert batch.rows[0].tolist() == batch.rows[-1].tolist() == [7.0, 8.0, 0.0]
             watching.record(batch.rows)
         watching.store.writer.fold()
         assert not any(watching.snapshot()["errors"].values())
