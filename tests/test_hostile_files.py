@@ -207,6 +207,17 @@ def test_the_model_serves_with_a_baseline_that_is_no_file_of_one(
     assert handler._monitor is None
 
 
+def test_a_pipe_that_somebody_holds_open_is_no_baseline(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    end = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+    try:
+        with pytest.raises(BaselineError, match=r"/pipe' cannot be read: Not a regular file$"):
+            artifact.load(path)
+    finally:
+        os.close(end)
+
+
 def make_strange(path: Path, kind: str) -> None:
     if kind == "pipe":
         os.mkfifo(path)
