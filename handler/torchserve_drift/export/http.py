@@ -135,7 +135,7 @@ def _shown(
         return _answer(parts, headers, snapshots, pause)
     except Exception:
         sound = [snapshot for snapshot in snapshots if _is_sound(snapshot)]
-        if len(sound) == len(snapshots):
+        if not sound or len(sound) == len(snapshots):
             raise
         return _answer(parts, headers, sound, pause)
 
