@@ -365,3 +365,17 @@ def test_fences_are_closed_and_name_their_language(name: str) -> None:
     assert all(len(line) > 3 for line in fences[::2])
     assert all(line == "```" for line in fences[1::2])
     assert len(fences) % 2 == 0
+
+
+# security
+
+
+def test_every_test_that_the_promises_of_security_lean_on_is_there() -> None:
+    named = set(re.findall(r"`(test_\w+)`", read("docs/security.md")))
+    there = {
+        name
+        for path in (ROOT / "tests").glob("test_*.py")
+        for name in re.findall(r"^def (test_\w+)", path.read_text(), re.M)
+    }
+    assert len(named) > 30
+    assert named <= there, named - there

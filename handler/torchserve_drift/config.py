@@ -110,7 +110,7 @@ class Settings:
         'classic'
         """
         try:
-            tree = _plain(section)
+            tree = _section(section, "drift")
             for path, text in _environment(environ or {}):
                 _put(tree, path, text)
             return _settings(tree)
@@ -207,13 +207,8 @@ def _section(value: object, key: str) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        raise ConfigError(f"{key} must be a section of settings, got {value!r}")
+        raise ConfigError(f"{key} must be a section of settings, got {values.shown(value)}")
     return {str(name): item for name, item in value.items()}
-
-
-def _plain(section: object) -> dict[str, Any]:
-    """A deep copy of the sections (mappings), so that environment variables never write into the caller's."""
-    return {k: _plain(v) if isinstance(v, Mapping) else v for k, v in _section(section, "drift").items()}
 
 
 def _environment(environ: Mapping[str, str]) -> Iterator[tuple[list[str], str]]:
@@ -234,9 +229,8 @@ def _path(name: str) -> list[str]:
 def _put(tree: dict[str, Any], path: list[str], text: str) -> None:
     for part in path[:-1]:
         below = tree.get(part)
-        if not isinstance(below, dict):
-            below = tree[part] = {}
-        tree = below
+        tree[part] = _section(below, part) if isinstance(below, Mapping) else {}  # a copy: the caller's stays as it is
+        tree = tree[part]
     tree[path[-1]] = _parsed(text)
 
 

@@ -46,12 +46,12 @@ def schema(context: Any) -> Sequence[Feature]:
 
     Raises
     ------
-    DriftError, OSError
+    DriftError
         When not even those can be read.
     """
-    from torchserve_drift.baseline.artifact import read_schema
+    from torchserve_drift.baseline.artifact import read_file, read_schema
 
-    return read_schema(_baseline_path(context).read_bytes())
+    return read_schema(read_file(_baseline_path(context)))
 
 
 def _baseline_path(context: Any) -> Path:

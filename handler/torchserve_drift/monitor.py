@@ -6,6 +6,7 @@ import hashlib
 import logging
 import threading
 import time
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union
@@ -16,7 +17,7 @@ import numpy.typing as npt
 from torchserve_drift.baseline.profile import Baseline
 from torchserve_drift.budget import Budget, parts_of
 from torchserve_drift.config import Settings
-from torchserve_drift.errors import FeatureError
+from torchserve_drift.errors import DriftError, FeatureError
 from torchserve_drift.features.encoding import Floats, RowEncoder
 from torchserve_drift.outcome import Look, Outcome
 from torchserve_drift.report import Report
@@ -216,7 +217,8 @@ class Monitor:
         kind = (stage, type(error).__name__)
         if kind not in self._said and len(self._said) < 100:
             self._said.add(kind)
-            _logger.warning("drift monitoring, %s: %s: %s (counted, said once)", stage, type(error).__name__, error)
+            said = _said_of(stage, error)
+            _logger.warning("drift monitoring, %s: %s: %s (counted, said once)", stage, type(error).__name__, said)
 
     def latest(self) -> Optional[Report]:
         """The model's latest report, also where another process evaluates it; ``None`` before the first."""
@@ -250,3 +252,12 @@ def _begins(rows: int, requests: npt.ArrayLike) -> bytes:
     if ids.shape != (rows,):
         raise FeatureError(f"requests must be ({rows},) identifiers, got an array of shape {ids.shape}")
     return b"\1" + np.asarray(ids[1:] != ids[:-1], dtype=np.uint8).tobytes() if rows else b""
+
+
+def _said_of(stage: str, error: BaseException) -> str:
+    """An error's text; near the values of requests, which are nobody's to read in a log, only where it is ours or the
+    system's, else where it was raised."""
+    if stage not in ("decode", "observe") or isinstance(error, (DriftError, OSError)) or error.__traceback__ is None:
+        return str(error)
+    *_, (frame, line) = traceback.walk_tb(error.__traceback__)
+    return f"in {frame.f_code.co_name}, {Path(frame.f_code.co_filename).name}:{line}"

@@ -6,7 +6,9 @@ Nothing in it is ever executed.
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -33,12 +35,29 @@ from torchserve_drift.features.schema import Feature
 
 def load(path: Union[str, PathLike[str]]) -> Baseline:
     """The baseline in the file ``path``; BaselineError where it cannot be read or trusted."""
+    return from_bytes(read_file(path), os.fspath(path))
+
+
+def read_file(path: Union[str, PathLike[str]]) -> bytes:
+    """The content of the file ``path``, if it begins as a baseline does.
+
+    Raises
+    ------
+    BaselineError
+        When it cannot be read, is a device or a pipe, or begins otherwise: then no more than its beginning is read.
+    """
     try:
-        with open(path, "rb") as file:
-            data = file.read()
+        with open(path, "rb", opener=_without_waiting) as file:
+            facts = os.fstat(file.fileno())
+            if not stat.S_ISREG(facts.st_mode):
+                raise OSError(errno.EINVAL, "Not a regular file")
+            start = file.read(header.DIGEST.stop)
+            if len(start) == header.DIGEST.stop and not start.startswith(header.PREFIX, 8):
+                raise BaselineError(f"baseline {os.fspath(path)!r} cannot be used: {header.NOT_A_BASELINE}")
+            file.seek(0)
+            return file.read(facts.st_size)
     except (OSError, ValueError) as error:
         raise BaselineError(f"baseline {os.fspath(path)!r} cannot be read: {_reason(error)}") from None
-    return from_bytes(data, os.fspath(path))
 
 
 def save(baseline: Baseline, path: Union[str, PathLike[str]]) -> Baseline:
@@ -232,6 +251,10 @@ def _number(name: str, arrays: validity.Arrays, row: int, importance: float) -> 
 
 def _variation(effects: Optional[npt.NDArray[Any]], row: int, names: Sequence[str]) -> Variation:
     return {} if effects is None else dict(zip(names, effects[row]))
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # of a pipe into which nobody writes
 
 
 def _reason(error: Exception) -> str:

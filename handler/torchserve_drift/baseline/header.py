@@ -23,6 +23,7 @@ LARGEST_HEADER = 100_000_000
 """Bytes; safetensors' own limit."""
 
 LARGEST_ROWS = 2**40
+NOT_A_BASELINE = "it must begin as a baseline does; it is some other file, or damaged"
 _CREATED = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|\+00:00)", re.ASCII)
 _FIELDS = frozenset(
     ("sha256", "format_version", "created", "rows", "sample_rows", "seed", "spans", "features_sha256", "features")
@@ -92,7 +93,7 @@ def header_bytes(data: bytes) -> bytes:
     if len(data) < 8 or not length <= min(len(data) - 8, LARGEST_HEADER):
         raise BaselineError(f"its header must end within its {len(data)} bytes, got {length} bytes of header")
     if not data.startswith(PREFIX, 8) or len(data) < DIGEST.stop:
-        raise BaselineError("it must begin as a baseline does; it is some other file, or damaged")
+        raise BaselineError(NOT_A_BASELINE)
     return data[8 : 8 + length]
 
 

@@ -80,7 +80,7 @@ class Board:
         snapshot = self._snapshot(directory / _SNAPSHOT)
         try:
             return Report.from_dict(snapshot["report"]) if snapshot and snapshot["report"] else None
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, AttributeError):
             return None
 
     def _snapshot(self, path: Path) -> Optional[Snapshot]:

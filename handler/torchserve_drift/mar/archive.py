@@ -122,7 +122,7 @@ def _settings(config_file: Optional[Path]) -> Settings:
         content: Any = yaml.safe_load(config_file.read_bytes())
     except FileNotFoundError:
         raise ArchiveError(f"config file must be an existing file, got {str(config_file)!r}") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # dates, digits and depth that Python does not have
         raise ArchiveError(
             f"config file must be YAML, got {str(config_file)!r}: {' '.join(str(error).split())}"
         ) from None
