@@ -346,3 +346,16 @@ def test_fences_are_closed_and_name_their_language(name: str) -> None:
     assert all(len(line) > 3 for line in fences[::2])
     assert all(line == "```" for line in fences[1::2])
     assert len(fences) % 2 == 0
+
+
+# reliability
+
+
+def test_every_promise_has_a_test_and_every_fault_of_a_server_is_a_promise() -> None:
+    named = set(re.findall(r"`(test_\w+)`", read("docs/reliability.md")))
+    tests = {
+        path.stem: set(re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE))
+        for path in (ROOT / "tests").glob("test_*.py")
+    }
+    assert named - set().union(*tests.values()) == set()
+    assert tests["test_server_faults"] - named == {"test_the_rows_of_these_tests_have_p_values_of_all_sizes"}

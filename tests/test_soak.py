@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.table import Table
 
 pytestmark = [pytest.mark.faults, pytest.mark.server, pytest.mark.slow]
 
@@ -37,10 +38,11 @@ def test_a_broken_promise_is_said_and_ends_with_1(monkeypatch, capsys):
     monkeypatch.syspath_prepend(str(ROOT / "scripts"))
     import soak_run.__main__ as program
     from soak_run.promises import Measured
+    from soak_run.run import Outcome
 
     def soak(lost: float) -> int:
         lines = [Measured("rows lost", lost, 0), Measured("rows", 5)]
-        monkeypatch.setattr(program, "soak", lambda plan, folder: lines)
+        monkeypatch.setattr(program, "soak", lambda plan, folder: Outcome(lines, Table()))
         monkeypatch.setattr(sys, "argv", ["soak"])
         return program.main()
 

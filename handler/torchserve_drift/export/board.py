@@ -55,6 +55,11 @@ class Board:
         self._root, self._address = root, address
         self._read: dict[Path, tuple[tuple[int, int], Any]] = {}
 
+    @property
+    def port_lock(self) -> Path:
+        """Held by the process that serves the address to the models below ``root``."""
+        return self._root / f"port-{self._address.replace('/', '_')}.lock"
+
     def snapshots(self) -> list[Snapshot]:
         """The latest snapshot of every model that is still there."""
         try:
@@ -67,7 +72,8 @@ class Board:
             if model is None:
                 continue
             age = _age_seconds(directory)
-            if not os.path.isdir(str(model.get("model_dir"))) or age > _ABANDONED_SECONDS:
+            gone = not os.path.isdir(str(model.get("model_dir")))
+            if gone or (age > _ABANDONED_SECONDS and not _is_alive(directory)):  # a clock that jumps makes it old too
                 self._remove(directory)
                 continue
             snapshot = self._snapshot(directory / _SNAPSHOT) if model.get("address") == self._address else None
@@ -129,6 +135,7 @@ def _is_alive(directory: Path) -> bool:
     try:
         with (directory / _LOCK).open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_UN)  # closing is not enough: a child forked meanwhile would go on holding it
     except FileNotFoundError:
         return False
     except OSError:
