@@ -150,6 +150,20 @@ def test_the_board_hides_and_clears_what_is_gone(tmp_path: Path) -> None:
     watched.stop()
 
 
+def test_a_worker_that_outlives_its_model_shows_it_no_more(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    directory = registered(tmp_path, "m", port, tmp_path / "model")
+    watched = monitor(directory, port)
+    duties = Duties(watched, Board(tmp_path, f"127.0.0.1:{port}"))
+    duties.run_once(0.0, no_pause)
+    assert {shown["model_name"] for shown in duties._shown()} == {"model"}
+    (tmp_path / "model").rmdir()
+    duties.run_once(100.0, no_pause)
+    assert duties._shown() == []
+    duties.stop()
+    watched.stop()
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{", "[" * 100_000, json.dumps({"model_name": "m"}), "\0"])
 def test_a_snapshot_that_makes_no_sense_is_not_shown(content: str, tmp_path: Path) -> None:
     directory = registered(tmp_path, "m", 1, tmp_path / "model")

@@ -10,11 +10,13 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Callable
 
 import numpy as np
@@ -23,7 +25,7 @@ import pytest
 from processes import listeners, open_files, resident_bytes
 from profiles import baseline
 from servers import fetch, free_ports
-from torchserve_drift import Monitor
+from torchserve_drift import Monitor, deployment
 from torchserve_drift.duties import Duties
 from torchserve_drift.export.board import Board, introduce, publish
 from torchserve_drift.export.http import respond
@@ -93,6 +95,27 @@ def test_without_room_for_a_segment_windows_are_kept_in_memory_and_said_once(tmp
         assert segments(directory) == []
     said = [record.message for record in caplog.records if "kept in this process only" in record.message]
     assert said == [f"windows are kept in this process only: {directory}: {os.strerror(errno.ENOSPC)}"]
+
+
+def test_a_temporary_directory_without_room_leaves_each_worker_its_own_windows(tmp_path, monkeypatch, caplog):
+    context = SimpleNamespace(
+        system_properties={"model_dir": str(tmp_path)},
+        model_yaml_config={"drift": SETTINGS},
+        manifest={},
+        model_name="m",
+    )
+    BASELINE.save(tmp_path / "baseline.safetensors")
+    with mounted(tmp_path / "full", "size=64k") as directory:
+        monkeypatch.setattr(tempfile, "tempdir", str(directory))
+        deployment.shared_root()
+        with (directory / "filler").open("wb", buffering=0) as filler, contextlib.suppress(OSError):
+            while True:
+                filler.write(b"x" * 4096)
+        watching = deployment._monitor(context)
+        watching.observe(rows(100))
+        assert seen(watching) == [100, 100]
+        watching.stop()
+    assert "workers are not merged, each shows its own rows" in caplog.text
 
 
 def test_workers_whose_state_dir_has_no_room_are_still_counted_as_one(tmp_path, caplog):
@@ -203,6 +226,27 @@ def test_a_directory_deleted_while_running_is_written_anew_and_siblings_find_it_
     first.stop()
     second.stop()
     assert seen(monitor(tmp_path / "model")) == [150, 150]
+
+
+def test_rows_that_arrive_while_windows_move_to_another_file_are_counted(tmp_path):
+    watching = monitor(tmp_path / "model")
+    each, threads = (
+        2000,
+        [threading.Thread(target=lambda: [watching.observe(rows(1)) for _ in range(each)]) for _ in "ab"],
+    )
+    for thread in threads:
+        thread.start()
+    moves = 0
+    while any(thread.is_alive() for thread in threads):
+        shutil.rmtree(tmp_path / "model")
+        watching.store.tend()
+        moves += 1
+    for thread in threads:
+        thread.join()
+    assert moves > 5
+    watching.evaluate()
+    assert watching.snapshot()["rows_total"] == 2 * each
+    watching.stop()
 
 
 # Files

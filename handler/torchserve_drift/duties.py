@@ -124,7 +124,11 @@ class Duties:
 
     def _shown(self) -> list[Snapshot]:
         """Our own model first: its snapshot may be newer than its file, where a disk is full."""
-        return [*self.snapshots, *(self._board.snapshots() if self._board is not None else ())]
+        if self._board is None:
+            return self.snapshots
+        directory = self._monitor.directory
+        ours = [] if directory is not None and self._board.is_gone(directory) else self.snapshots
+        return [*ours, *self._board.snapshots()]
 
     def _guarded(self, stage: str, work: Callable[[], object]) -> None:
         try:

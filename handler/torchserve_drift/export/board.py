@@ -37,6 +37,11 @@ def introduce(directory: Path, *, model_dir: str, address: str, evaluate_every: 
     write_json(directory / _MODEL, {"model_dir": model_dir, "address": address, "evaluate_every": evaluate_every})
 
 
+def is_introduced(directory: Path) -> bool:
+    """Whether a model's directory says whose it is."""
+    return _json(directory / _MODEL) is not None
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write a file whole: a temporary one, then a rename."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -72,14 +77,20 @@ class Board:
             if model is None:
                 continue
             age = _age_seconds(directory)
-            gone = not os.path.isdir(str(model.get("model_dir")))
-            if gone or (age > _ABANDONED_SECONDS and not _is_alive(directory)):  # a clock that jumps makes it old too
+            if _is_gone(model) or (
+                age > _ABANDONED_SECONDS and not _is_alive(directory)
+            ):  # a clock that jumps makes it old too
                 self._remove(directory)
                 continue
             snapshot = self._snapshot(directory / _SNAPSHOT) if model.get("address") == self._address else None
             if snapshot is not None and (age <= _two_evaluations(model) or _is_alive(directory)):
                 shown.append(snapshot)
         return shown
+
+    def is_gone(self, directory: Path) -> bool:
+        """Whether the model of a directory was unregistered, which a worker can outlive."""
+        model = _json(directory / _MODEL)
+        return model is not None and _is_gone(model)
 
     def report(self, directory: Path) -> Optional[Report]:
         """The report that was published last, for the next evaluator to continue from."""
@@ -112,6 +123,10 @@ class Board:
         except OSError:
             return
         self._read.pop(directory / _SNAPSHOT, None)
+
+
+def _is_gone(model: dict[str, Any]) -> bool:
+    return not os.path.isdir(str(model.get("model_dir")))
 
 
 def _two_evaluations(model: dict[str, Any]) -> float:
