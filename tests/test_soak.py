@@ -26,7 +26,8 @@ def test_a_short_soak_loses_no_row_and_leaves_nothing_behind():
     lines = {line["what"]: line for line in json.loads(done.stdout)}
     broken = {what: line["value"] for what, line in lines.items() if not line["kept"]}
     assert done.returncode == (1 if broken else 0)
-    assert set(broken) <= {"p99, ratio"}  # three slices on a busy machine say nothing of latency
+    # a few short slices on a busy machine say nothing of latency
+    assert {what: value for what, value in broken.items() if not what.startswith("p99")} == {}
     assert lines["workers killed"]["value"] == 2
     assert lines["rows answered"]["value"] > 200
     assert lines["answers checked"]["value"] > 20

@@ -218,7 +218,7 @@ class _Run:
         root = self.server.home / f"torchserve-drift-{os.getuid()}"
         files = [path for path in root.rglob("*") if path.is_file()]
         segments = [path for path in files if path.suffix == ".segment"]
-        known = {"snapshot.json", "model.json", "evaluator.lock"}
+        known = {"snapshot.json", "model.json", "evaluator.lock", f"port-127.0.0.1:{self.port}.lock"}
         odd = [path for path in files if path.suffix != ".segment" and path.name not in known]
         workers = {*self.server.worker_pids(_WATCHED), *self.mischief.killed}
         manage(self.server, "DELETE", f"/{_PLAIN}")
@@ -227,7 +227,7 @@ class _Run:
             wait_for("the model's end", lambda: not (any(map(_lives, workers)) or listeners(self.port)), 30)
         return [
             Measured("segments beyond one a worker", max(0, len(segments) - self.plan.workers), 0),
-            Measured("other files beyond three a model", len(odd), 0),
+            Measured("other files beyond three a model and one a port", len(odd), 0),
             Measured("workers that outlive the model", sum(_lives(pid) for pid in workers), 0),
             Measured("processes that have the port then", len(listeners(self.port)), 0),
         ]
