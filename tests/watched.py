@@ -157,16 +157,20 @@ class Watch:
     def _run(self) -> None:
         last = time.monotonic()
         while not self._ended:
-            try:
-                self._compare(scrape(self._port))
-            except OSError:
-                self.failures += 1
-                time.sleep(0.02)
-                continue
-            finally:
-                self.longest_silence = max(self.longest_silence, time.monotonic() - last)
-            last = time.monotonic()
-            time.sleep(self._interval)
+            answered = self.look()
+            self.longest_silence = max(self.longest_silence, time.monotonic() - last)
+            if answered:
+                last = time.monotonic()
+            time.sleep(self._interval if answered else 0.02)
+
+    def look(self) -> bool:
+        """Scrape once; whether there was an answer."""
+        try:
+            self._compare(scrape(self._port))
+        except OSError:
+            self.failures += 1
+            return False
+        return True
 
     def _compare(self, samples: Any) -> None:
         self.scrapes += 1

@@ -88,11 +88,13 @@ class Monitor:
         self.clock = clock
         self.encoder = RowEncoder(baseline.schema)
         self.directory = directory
+        state = self._state_directory()
         self.store = Store(
             baseline,
             self.settings.windows,
             self.settings.reservoir_rows,
-            directory=self._state_directory() or directory,
+            directory=state or directory,
+            spare=directory if state is not None else None,
             seed=seed,
         )
         self._budget = Budget.of(
