@@ -1,6 +1,7 @@
 """Baselines of training rows that exist only as random numbers, made fast enough for a fresh one in every run.
 
-By the definition of the artifact: exact counts, quantiles and edges of all training rows, and a sample of 10,000 of them.
+By the definition of the artifact: exact counts, quantiles and edges of all training rows, and a sample of 10,000 of
+them.
 """
 
 from __future__ import annotations
@@ -38,8 +39,9 @@ def trained(model: Mapping[str, Marginal], rng: np.random.Generator, rows: int) 
 
     Notes
     -----
-    The rows are independent of each other, so that the first 10,000 are as random a sample as any. Of categories only the
-    counts are drawn (multinomial), and the sample's from them (hypergeometric): the same in distribution as rows would be.
+    The rows are independent of each other, so that the first 10,000 are as random a sample as any. Of categories only
+    the counts are drawn (multinomial), and the sample's from them (hypergeometric): the same in distribution as rows
+    would be.
     """
     features: list[NumericBaseline | CategoricalBaseline] = []
     indices: dict[int, Floats] = {}

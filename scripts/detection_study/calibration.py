@@ -16,9 +16,9 @@ def calibration(p_values: npt.NDArray[np.float64]) -> dict[str, Any]:
 
     Returns
     -------
-    ``ks_p``: the p-value of the Kolmogorov-Smirnov test for uniformity (small: they are not uniform); ``rates``: the share
-    of p-values at or below each of `LEVELS`; ``factors``: those divided by the level, with exact 95 % bounds of the
-    binomial share: a lower bound above 1 says that the check cries wolf at that level.
+    ``ks_p``: the p-value of the Kolmogorov-Smirnov test for uniformity (small: they are not uniform); ``rates``: the
+    share of p-values at or below each of `LEVELS`; ``factors``: those divided by the level, with exact 95 % bounds of
+    the binomial share: a lower bound above 1 says that the check cries wolf at that level.
     """
     p_values = np.asarray(p_values, dtype=float)
     counts = [int((p_values <= level).sum()) for level in LEVELS]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -31,9 +32,7 @@ def repetition(
     return found
 
 
-def timed(
-    training: Training, shift: Shift, before: Floats, after: Floats, *, gated: bool, seed: int
-) -> dict[str, Any]:
+def timed(training: Training, shift: Shift, before: Floats, after: Floats, *, gated: bool, seed: int) -> dict[str, Any]:
     """``delay`` in rows from the onset (``None``: not within ``after``), the ``checks`` that saw it, and the number of
     false alarms, before the onset (only counted where gates are off) and in other features after it.
     """
@@ -82,8 +81,13 @@ def _shares(lists: Sequence[Sequence[str]]) -> dict[str, float]:
 
 
 def quantile(delays: Sequence[int | None], level: float) -> float | None:
-    """The quantile of delays, of which those that are ``None`` are longer than all others."""
-    ordered = sorted(np.inf if delay is None else delay for delay in delays)
-    value = float(np.quantile(ordered, level, method="higher" if level > 0.5 else "median_unbiased")) \
-        if np.isfinite(ordered).all() else ordered[min(len(ordered) - 1, int(np.ceil(level * len(ordered))))]
-    return value if np.isfinite(value) else None
+    """The least delay that at least ``level`` of all kept; ``None`` where fewer were ever seen.
+
+    Examples
+    --------
+    >>> quantile([200, 400, None], 0.5), quantile([200, 400, None], 0.9)
+    (400, None)
+    """
+    ordered = sorted(delay for delay in delays if delay is not None)
+    place = max(0, math.ceil(level * len(delays) - 1e-9) - 1)
+    return ordered[place] if place < len(ordered) else None

@@ -46,7 +46,7 @@ MORE_SHARES: Floats = np.array([0.25, *[0.75 / 4] * 4])
 
 
 def _mean(sigmas: float) -> Change:
-    return lambda rng, columns: columns + sigmas
+    return lambda _, columns: columns + sigmas
 
 
 def _replaced(share: float, value: float) -> Change:
@@ -58,7 +58,7 @@ def _more_of_one(rng: np.random.Generator, columns: Floats) -> Floats:
     return np.minimum(steps.searchsorted(rng.random(columns.shape), "right"), len(steps) - 1).astype(np.float64)
 
 
-def _correlated(rng: np.random.Generator, columns: Floats) -> Floats:
+def _correlated(_: np.random.Generator, columns: Floats) -> Floats:
     first, second = columns.T
     return np.stack([first, CORRELATION * first + np.sqrt(1 - CORRELATION**2) * second], axis=1)
 
@@ -68,7 +68,7 @@ SHIFTS: Sequence[Shift] = (
     Shift("mean +0.25 σ", ("f0",), _mean(0.25), "f0", 600),
     Shift("mean +0.5 σ", ("f0",), _mean(0.5), "f0", 200),
     Shift("mean +1 σ", ("f0",), _mean(1.0), "f0", 200),
-    Shift("std × 1.25", ("f0",), lambda rng, columns: columns * STD_RATIO, "f0", 400),
+    Shift("std × 1.25", ("f0",), lambda _, columns: columns * STD_RATIO, "f0", 400),
     Shift("category +5 points", ("f15",), _more_of_one, "f15", 2_400),
     Shift("new category 1 %", ("f16",), _replaced(NEW_SHARE, -1.0), "f16", 200),
     Shift("missing 0 → 5 %", ("f0",), _replaced(MISSING_SHARE, np.nan), "f0"),

@@ -51,9 +51,7 @@ class Watch:
     def __init__(self, training: Training, *, gated: bool, seed: int) -> None:
         names = [feature.name for feature in training.baseline.features]
         self._now, self._training = 1_000_000.0, training
-        self._monitor = Monitor(
-            training.baseline, settings(names, gated=gated), clock=lambda: self._now, seed=seed
-        )
+        self._monitor = Monitor(training.baseline, settings(names, gated=gated), clock=lambda: self._now, seed=seed)
         self._drifted: set[tuple[str, str]] = set()
         self.rows = 0
 

@@ -90,7 +90,7 @@ class PageHinkleys:
 
 
 def page_hinkley_threshold(name: str, *, streams: int, rows: int, seed: int) -> float:
-    """The threshold that the feature without drift crosses once in `FEATURE_RATE_ROWS`, over the first ``rows`` rows."""
+    """The threshold that the feature without drift crosses once in `FEATURE_RATE_ROWS`, in its first ``rows`` rows."""
     rng = np.random.default_rng(seed)
     detectors = PageHinkleys(streams)
     block, looks = 1_000, []
@@ -155,9 +155,7 @@ def measure(repetitions: int, scale: float = 1.0) -> dict[str, object]:
             },
             "PageHinkley": {
                 "default": delays(lambda _: PageHinkley(), shift, repetitions, **long),
-                "equal": delays(
-                    lambda _, t=thresholds[name]: PageHinkley(threshold=t), shift, repetitions, **long
-                ),
+                "equal": delays(lambda _, t=thresholds[name]: PageHinkley(threshold=t), shift, repetitions, **long),
             },
             "KSWIN": {
                 "default": delays(lambda seed: KSWIN(seed=seed), shift, _KSWIN_REPETITIONS, **short),

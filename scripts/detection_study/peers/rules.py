@@ -66,7 +66,8 @@ class NumericReference:
         at_quantile = self.values[quantile]
         quantile_area = quantile * at_quantile - self._sums[quantile]
         found = [
-            self._of_sorted(*parts, levels, at_quantile, quantile_area) for parts in _sorted(values, rank, area, m, step)
+            self._of_sorted(*parts, levels, at_quantile, quantile_area)
+            for parts in _sorted(values, rank, area, m, step)
         ]
         d, w = (np.concatenate(parts) for parts in zip(*found, strict=True))
         return d, w / max(self.std, 0.001)
@@ -80,7 +81,9 @@ class NumericReference:
         low, high = x[:, :-1], x[:, 1:]
         # between two neighbours the window's function is flat at `levels`; the reference's crosses it at the quantile
         cross = np.clip(at_quantile, low, high)
-        cross_area = np.where(cross == at_quantile, quantile_area / n, np.where(cross == low, area[:, :-1], area[:, 1:]))
+        cross_area = np.where(
+            cross == at_quantile, quantile_area / n, np.where(cross == low, area[:, :-1], area[:, 1:])
+        )
         below = levels * (cross - low) - (cross_area - area[:, :-1])
         above = (area[:, 1:] - cross_area) - levels * (high - cross)
         inside = (below + above).sum(axis=1)

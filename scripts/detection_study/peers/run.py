@@ -11,6 +11,9 @@ from pathlib import Path
 RESULTS = Path(__file__).with_name("results.json")
 _SCRIPTS = Path(__file__).parents[2]
 
+_ENVIRON = {"OMP_NUM_THREADS": "1", "DO_NOT_TRACK": "1", "NML_DISABLE_USAGE_LOGGING": "1"}
+"""One thread, and nothing is told to the tools' makers."""
+
 PINS: Mapping[str, tuple[str, ...]] = {
     "river": ("river==0.26.1",),
     "evidently": ("evidently==0.7.23", "pandas==2.3.3"),
@@ -47,7 +50,7 @@ def part(name: str, cache: Path, *, repetitions: int, say: Callable[[str], None]
         if name in INSIDE:
             tool, module = INSIDE[name]
             command = [python_of(cache, tool), "-m", f"detection_study.peers.{module}", str(path), str(repetitions)]
-            environ = {**os.environ, "PYTHONPATH": str(_SCRIPTS), "OMP_NUM_THREADS": "1"}
+            environ = {**os.environ, **_ENVIRON, "PYTHONPATH": str(_SCRIPTS)}
             subprocess.run(command, check=True, env=environ)
         else:
             from detection_study.peers import windows

@@ -1,19 +1,19 @@
 """Tools that compare a window with a reference: Evidently, NannyML, alibi-detect, by their rules.
 
-Every look is at the newest rows; the reference has a million. Beside the defaults, thresholds are moved, for each feature
-by itself, to the false-alarm rate of the study.
+Every look is at the newest rows; the reference has a million. Beside the defaults, thresholds are moved, for each
+feature by itself, to the false-alarm rate of the study.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Callable
+from typing import Callable, Union
 
 import numpy as np
 from scipy import stats
 
 from detection_study.marginals import MODEL, Categories, Floats
-from detection_study.peers.rules import NumericReference, chi2_p, jensen_shannon, rolling_counts
+from detection_study.peers.rules import Integers, NumericReference, chi2_p, jensen_shannon, rolling_counts
 from detection_study.setting import (
     FEATURE_RATE_ROWS,
     HORIZON_ROWS,
@@ -30,59 +30,81 @@ DEFAULT_WINDOW = 2_000
 TOOLS = ("Evidently", "NannyML", "alibi-detect TabularDrift")
 
 Scores = Mapping[str, Floats]
-Judge = Callable[[Floats, int], Scores]
-"""Each tool's score at every look of a stream, for a window of so many rows."""
+"""Each tool's score at every look of a stream."""
 
 
-def numeric_judge(column: Floats) -> Judge:
-    """Scores against the training ``column``: Wasserstein / std, Jensen-Shannon over Doane's bins, and D."""
-    reference = NumericReference.of(column)
+class NumericJudge:
+    """Scores against a training column: Wasserstein / std, Jensen-Shannon over Doane's bins, and D."""
 
-    def scores(stream: Floats, window: int) -> Scores:
+    def __init__(self, column: Floats) -> None:
+        self._column, self._reference = column, NumericReference.of(column)
+
+    def scores(self, stream: Floats, window: int) -> Scores:
         present = stream[~np.isnan(stream)]
-        d, wasserstein = reference.distances(present, window, LOOK_ROWS)
-        counts = rolling_counts(reference.bin_of(present), len(reference.bins), window, LOOK_ROWS)
-        return dict(
-            zip(TOOLS, (wasserstein, jensen_shannon(reference.bin_shares, counts / window, 2.0), d), strict=True)
-        )
+        d, wasserstein = self._reference.distances(present, window, LOOK_ROWS)
+        return dict(zip(TOOLS, (wasserstein, self._jensen_shannon(present, window, LOOK_ROWS), d), strict=True))
 
-    return scores
+    def chunk_scores(self, window: int) -> Floats:
+        """NannyML's scores of the training column's own chunks."""
+        return self._jensen_shannon(self._column, window, window)
+
+    def least_failing(self, alpha: float, window: int) -> float:
+        """alibi-detect's score at which p is ``alpha``."""
+        n = len(self._column)
+        return float(stats.kstwo.isf(alpha, round(n * window / (n + window))))
+
+    def _jensen_shannon(self, values: Floats, window: int, step: int) -> Floats:
+        counts = rolling_counts(self._reference.bin_of(values), len(self._reference.bins), window, step)
+        return jensen_shannon(self._reference.bin_shares, counts / window, 2.0)
 
 
-def categorical_judge(column: Floats, kinds: int) -> Judge:
-    """Scores against the training ``column``: Jensen-Shannon to base e and to base 2, and -ln p of chi-squared."""
-    before = np.bincount(column.astype(np.intp), minlength=kinds + 1)
+class CategoricalJudge:
+    """Scores against a training column: Jensen-Shannon to base e and to base 2, and -ln p of chi-squared."""
 
-    def scores(stream: Floats, window: int) -> Scores:
-        codes = np.where(stream < 0, kinds, stream).astype(np.int64)
-        counts = rolling_counts(codes, kinds + 1, window, LOOK_ROWS)
-        natural = jensen_shannon(before / len(column), counts / window)
+    def __init__(self, column: Floats, kinds: int) -> None:
+        self._column, self._kinds = column, kinds
+        self._before = np.bincount(column.astype(np.intp), minlength=kinds + 1)
+
+    def scores(self, stream: Floats, window: int) -> Scores:
+        counts = self._counts(stream, window, LOOK_ROWS)
+        natural = jensen_shannon(self._before / len(self._column), counts / window)
         with np.errstate(divide="ignore"):
-            surprise = -np.log(chi2_p(before, counts))
+            surprise = -np.log(chi2_p(self._before, counts))
         return dict(zip(TOOLS, (natural, natural / np.sqrt(np.log(2)), surprise), strict=True))
 
-    return scores
+    def chunk_scores(self, window: int) -> Floats:
+        """NannyML's scores of the training column's own chunks."""
+        return jensen_shannon(
+            self._before / len(self._column), self._counts(self._column, window, window) / window, 2.0
+        )
+
+    def least_failing(self, alpha: float, window: int) -> float:  # noqa: ARG002 - as of numbers
+        """alibi-detect's score at which p is ``alpha``."""
+        return float(-np.log(alpha))
+
+    def _counts(self, values: Floats, window: int, step: int) -> Integers:
+        codes = np.where(values < 0, self._kinds, values).astype(np.int64)
+        return rolling_counts(codes, self._kinds + 1, window, step)
 
 
-def default_thresholds(judge: Judge, column: Floats, window: int, *, numeric: bool) -> Mapping[str, float]:
-    """What each tool takes for its threshold by itself."""
-    pieces = judge(column, window)["NannyML"][:: window // LOOK_ROWS] if window % LOOK_ROWS == 0 else np.empty(0)
-    alpha = 0.05 / MODEL_FEATURES
-    n = len(column)
-    least_d = stats.kstwo.isf(alpha, round(n * window / (n + window)))
-    return {
-        "Evidently": 0.1,
-        "NannyML": float(pieces.mean() + 3 * pieces.std()) if len(pieces) else np.nan,
-        "alibi-detect TabularDrift": float(least_d if numeric else -np.log(alpha)),
-    }
+Judge = Union[NumericJudge, CategoricalJudge]
 
 
-def _judge(name: str, rng: np.random.Generator) -> tuple[Judge, Floats]:
+def judge_of(name: str, column: Floats) -> Judge:
+    """The judge of the model's feature ``name``, trained on ``column``."""
     marginal = MODEL[name]
-    column = marginal.rows(rng, REFERENCE_ROWS)
-    if isinstance(marginal, Categories):
-        return categorical_judge(column, len(marginal.shares)), column
-    return numeric_judge(column), column
+    return CategoricalJudge(column, len(marginal.shares)) if isinstance(marginal, Categories) else NumericJudge(column)
+
+
+def default_thresholds(judge: Judge, window: int) -> Mapping[str, float]:
+    """What each tool takes for its threshold by itself; alibi-detect's is Bonferroni's over the model."""
+    chunks = judge.chunk_scores(window)
+    least = judge.least_failing(0.05 / MODEL_FEATURES, window)
+    return dict(zip(TOOLS, (0.1, float(chunks.mean() + 3 * chunks.std()), least), strict=True))
+
+
+def _trained(name: str, rng: np.random.Generator) -> Judge:
+    return judge_of(name, MODEL[name].rows(rng, REFERENCE_ROWS))
 
 
 def quiet(name: str, window: int, *, looks: int, references: int, seed: int) -> dict[str, Floats]:
@@ -90,9 +112,9 @@ def quiet(name: str, window: int, *, looks: int, references: int, seed: int) -> 
     found: dict[str, list[Floats]] = {tool: [] for tool in TOOLS}
     for part in range(references):
         rng = np.random.default_rng([seed, part, window])
-        judge, _ = _judge(name, rng)
+        judge = _trained(name, rng)
         stream = MODEL[name].rows(rng, looks * LOOK_ROWS + window - LOOK_ROWS)
-        for tool, scores in judge(stream, window).items():
+        for tool, scores in judge.scores(stream, window).items():
             found[tool].append(scores)
     return {tool: np.array(parts) for tool, parts in found.items()}
 
@@ -113,9 +135,9 @@ def default_alarms(*, rows: int, repetitions: int, seed: int) -> dict[str, dict[
         flags = {tool: np.zeros(looks, bool) for tool in TOOLS}
         starts = dict.fromkeys(TOOLS, 0)
         for name, marginal in MODEL.items():
-            judge, column = _judge(name, rng)
-            limits = default_thresholds(judge, column, DEFAULT_WINDOW, numeric=not isinstance(marginal, Categories))
-            for tool, scores in judge(marginal.rows(rng, rows), DEFAULT_WINDOW).items():
+            judge = _trained(name, rng)
+            limits = default_thresholds(judge, DEFAULT_WINDOW)
+            for tool, scores in judge.scores(marginal.rows(rng, rows), DEFAULT_WINDOW).items():
                 flags[tool] |= scores > limits[tool]
                 starts[tool] += episodes(scores, limits[tool])
         for tool in TOOLS:
@@ -136,18 +158,17 @@ def delays(
     """Delays in rows of each tool: at its defaults ("default"), and at the equal rate with each window ("500", ...)."""
     found: dict[str, dict[str, list[int | None]]] = {tool: {} for tool in TOOLS}
     name = shift.features[0]
-    numeric = not isinstance(MODEL[name], Categories)
     for repetition in range(repetitions):
         rng = np.random.default_rng([seed, repetition, SHIFTS.index(shift)])
-        judge, column = _judge(name, rng)
+        judge = _trained(name, rng)
         before = MODEL[name].rows(rng, WARM_UP_ROWS)
         after = np.stack([MODEL[each].rows(rng, HORIZON_ROWS) for each in shift.features], axis=1)
         stream = np.concatenate([before, shift.change(rng, after)[:, 0]])
         for window in WINDOWS:
-            scores = judge(stream, window)
+            scores = judge.scores(stream, window)
             limits = {str(window): equal[window]}
             if window == DEFAULT_WINDOW:
-                limits["default"] = default_thresholds(judge, column, window, numeric=numeric)
+                limits["default"] = default_thresholds(judge, window)
             for label, thresholds in limits.items():
                 for tool in TOOLS:
                     found[tool].setdefault(label, []).append(_delay(scores[tool], thresholds[tool]))
