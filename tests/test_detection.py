@@ -23,6 +23,7 @@ from detection_study.peers.river_tools import PageHinkleys, equal_delta
 from detection_study.peers.rules import NumericReference, chi2_p, jensen_shannon, rolling_counts
 from detection_study.setting import FEATURE_RATE_ROWS, delay_at_looks
 from detection_study.shifts import SHIFTS, named
+from detection_study.simulated import SIMULATIONS
 from detection_study.tails import episodes, threshold_for
 from torchserve_drift.baseline.build import build
 from torchserve_drift.baseline.profile import Baseline, CategoricalBaseline, NumericBaseline
@@ -135,6 +136,15 @@ def test_calibration_tells_uniform_p_values_from_too_small_ones() -> None:
     assert (low, high) == pytest.approx((exact.low / LEVELS[0], exact.high / LEVELS[0]), rel=1e-6)
 
 
+@pytest.mark.parametrize("name", [name for name in SIMULATIONS if "scores in bins" in name or "missing" in name])
+def test_p_values_without_drift_are_not_too_small(name: str) -> None:
+    simulation, _ = SIMULATIONS[name]
+    found = calibration(simulation(np.random.default_rng(15), 20_000))
+    assert all(low <= 1.1 for _, low, _ in found["factors"])
+    if "scores" in name:
+        assert found["ks_p"] > 1e-4
+
+
 def test_episodes_begin_where_scores_come_to_exceed() -> None:
     scores = np.array([[2.0, 2.0, 0.0, 3.0], [0.0, 1.0, 1.0, 1.0]])
     assert episodes(scores, 1.0) == 2
@@ -143,7 +153,14 @@ def test_episodes_begin_where_scores_come_to_exceed() -> None:
 
 def test_a_threshold_is_right_beyond_what_was_simulated() -> None:
     scores = np.abs(np.random.default_rng(9).standard_normal((10, 100_000)))
-    assert threshold_for(scores, 0.1) == pytest.approx(stats.norm.isf(0.1 / 1e6 / 2), rel=0.03)
+    assert threshold_for(scores, 0.1, power=2) == pytest.approx(stats.norm.isf(0.1 / 1e6 / 2), rel=0.03)
+
+
+def test_a_threshold_of_overlapping_windows_allows_for_their_dependence() -> None:
+    surprises = np.random.default_rng(14).exponential(size=(10, 100_000))
+    alone = threshold_for(surprises, 0.1, power=1)
+    assert alone == pytest.approx(np.log(1e6 / 0.1), rel=0.03)
+    assert threshold_for(np.repeat(surprises, 5, axis=1), 0.1, power=1) == pytest.approx(alone, rel=3e-3)
 
 
 def test_quantiles_of_delays_count_what_was_never_found() -> None:
@@ -216,7 +233,7 @@ def test_shares_are_compared_as_scipy_does() -> None:
 
 
 def test_page_hinkley_of_many_streams_is_that_of_each() -> None:
-    values = NORMAL.rows(np.random.default_rng(13), 900).reshape(300, 3) + [0.0, 0.5, -0.5]
+    values = NORMAL.rows(np.random.default_rng(13), 900).reshape(300, 3) + np.array([0.0, 0.5, -0.5])
     together = PageHinkleys(3)
     found = np.array([together.update(row) for row in values])
     for stream in range(3):

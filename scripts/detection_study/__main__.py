@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from detection_study import cache, document, limit, onset, quiet
+from detection_study import cache, document, limit, onset, quiet, simulated
 from detection_study.peers import run
 
 RESULTS = Path(__file__).with_name("results.json")
-_NO_RESULTS: dict[str, Any] = {"quiet": {}, "onset": {}, "limit": {}}
+_NO_RESULTS: dict[str, Any] = {"quiet": {}, "onset": {}, "limit": {}, "p_values": {}}
 
 
 def main() -> None:
@@ -21,6 +21,7 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=200, help="without drift; 0: those of the last run")
     parser.add_argument("--rows", type=int, default=100_000, help="of each of them")
     parser.add_argument("--repetitions", type=int, default=50, help="of each shift; 0: those of the last run")
+    parser.add_argument("--p-values", type=int, default=1_000_000, help="of each simulation; 0: those of the last run")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
@@ -30,7 +31,7 @@ def main() -> None:
     arguments = parser.parse_args()
     results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else _NO_RESULTS
     _measure(results, arguments)
-    RESULTS.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+    RESULTS.write_text(cache.readable(results))
     if arguments.peers:
         run.measure(arguments.cache, repetitions=50, say=_say)
 
@@ -50,6 +51,8 @@ def _measure(results: dict[str, Any], arguments: argparse.Namespace) -> None:
         path = arguments.cache / f"onset-{name}"
         found = cache.collected(path, onset.repetition, range(arguments.repetitions), **common)
         results["onset"][str(training)] = onset.summary(found)
+    if arguments.p_values:
+        results["p_values"] = simulated.measure(arguments.p_values, seed=arguments.seed, say=_say)
     if not results["limit"]:
         results["limit"] = limit.measure()
 

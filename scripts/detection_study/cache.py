@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
+import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,12 @@ def fingerprint() -> str:
     """Of all code that results depend on: those of other code are not taken for this one's."""
     files = sorted([*PRODUCT.rglob("*.py"), *HERE.glob("*.py")])
     return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:12]
+
+
+def readable(data: Any) -> str:
+    """JSON with a line for each list of numbers, for files that are kept with the code."""
+    text = json.dumps(data, indent=1, ensure_ascii=False)
+    return re.sub(r"\[[^\[\]{}]*\]", lambda found: re.sub(r"\s+", " ", found[0]), text) + "\n"
 
 
 def _numbered(work: Callable[..., Any], number: int) -> tuple[int, Any]:

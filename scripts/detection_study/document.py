@@ -62,6 +62,7 @@ def _parts(results: Mapping[str, Any], peers: Mapping[str, Any]) -> dict[str, st
         "validation": validation(peers),
         "peer_looks": "300,000 to 200,000,000 / window",
         "calibration": _calibration(quiet),
+        "simulated": _simulated(results["p_values"]),
     }
 
 
@@ -156,6 +157,21 @@ def _calibration(quiet: Mapping[str, Any]) -> str:
                 *(f"{count / counts[-1] / level:.2f}" for count, level in zip(counts, LEVELS, strict=False)),
             ]
             for key, counts in first["levels"].items()
+        ),
+    )
+
+
+def _simulated(found: Mapping[str, Any]) -> str:
+    return table(
+        ["statistic", "p-values", "uniform: p", *(f"at {level:g}" for level in LEVELS)],
+        (
+            [
+                name,
+                f"{one['n']:,}",
+                f"{one['ks_p']:.2g}",
+                *(f"{factor:.2f} ({low:.2f} to {high:.2f})" for factor, low, high in one["factors"]),
+            ]
+            for name, one in found.items()
         ),
     )
 

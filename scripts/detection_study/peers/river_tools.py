@@ -100,7 +100,7 @@ def page_hinkley_threshold(name: str, *, streams: int, rows: int, seed: int) -> 
         for row in values:
             np.maximum(most, detectors.update(row), out=most)
         looks.append(most)
-    return threshold_for(np.array(looks).T, streams * rows / FEATURE_RATE_ROWS)
+    return threshold_for(np.array(looks).T, streams * rows / FEATURE_RATE_ROWS, power=2)
 
 
 def delays(make: Any, shift: Shift, repetitions: int, *, before: int, after: int, seed: int) -> list[int | None]:

@@ -8,6 +8,8 @@ import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from detection_study.cache import readable
+
 RESULTS = Path(__file__).with_name("results.json")
 _SCRIPTS = Path(__file__).parents[2]
 
@@ -63,6 +65,4 @@ def part(name: str, cache: Path, *, repetitions: int, say: Callable[[str], None]
 def measure(cache: Path, *, repetitions: int, say: Callable[[str], None]) -> None:
     """Measure what is not in the cache, and write `RESULTS`."""
     names = ("windows", *INSIDE)
-    RESULTS.write_text(
-        json.dumps({name: part(name, cache, repetitions=repetitions, say=say) for name in names}, indent=1) + "\n"
-    )
+    RESULTS.write_text(readable({name: part(name, cache, repetitions=repetitions, say=say) for name in names}))
