@@ -56,8 +56,8 @@ def trained(model: Mapping[str, Marginal], rng: np.random.Generator, rows: int) 
 
 
 def edges_of(quantiles: Floats, maximum: float) -> Floats:
-    """The bins' edges: the quantiles but for the outermost, and the maximum."""
-    return np.unique(np.append(quantiles[1:-1], maximum))
+    """The bins' edges: the quantiles and the maximum."""
+    return np.unique(np.append(quantiles, maximum))
 
 
 def _numeric(name: str, marginal: Numbers, rng: np.random.Generator, rows: int, importance: float) -> NumericBaseline:

@@ -38,8 +38,11 @@ def settings(features: Sequence[str], *, gated: bool) -> dict[str, Any]:
         "alarms": {"policy": "budget", "false_alarm_interval": BUDGET_ROWS / ROWS_PER_SECOND},
     }
     if not gated:
-        gates = [field.name.removeprefix("min_effect_") for field in fields(Alarms) if "min_effect_" in field.name]
-        section["alarms"]["min_effect"] = dict.fromkeys(gates, 0)
+        section["alarms"]["min_effect"] = {
+            field.name.removeprefix("min_effect_"): 0
+            for field in fields(Alarms)
+            if field.name.startswith("min_effect_") and field.name != "min_effect_learned"
+        }
         limits = {field.name: 0 for field in fields(Thresholds)}
         section["features"] = {name: dict(limits) for name in features}
     return section
