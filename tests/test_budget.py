@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from torchserve_drift.budget import CATEGORICAL_SHARES, JOINT_SHARES, NUMERIC_SHARES, SHARES, Budget, Part
+from torchserve_drift.budget import CATEGORICAL_SHARES, JOINT_LOOKS, JOINT_SHARES, NUMERIC_SHARES, SHARES, Budget, Part
 from torchserve_drift.checks import CATEGORICAL_CHECKS, NUMERIC_CHECKS
 from torchserve_drift.config import Window
 from torchserve_drift.config_values import window as parsed
@@ -28,8 +28,12 @@ def budget(kinds: list[str], windows: list[str], *, every: float = 15.0, joint: 
 
 
 def spent_at(each: Budget, window: int, *, closed: bool) -> float:
+    """By all features at one look."""
     return sum(
-        each.level(i, check, window, closed=closed) for i, part in enumerate(each.parts) for check in SHARES[part.kind]
+        each.level(i, check, window, closed=closed)
+        for i, part in enumerate(each.parts)
+        if part.kind != "joint"
+        for check in SHARES[part.kind]
     )
 
 
@@ -46,6 +50,9 @@ def test_all_levels_of_all_looks_of_an_interval_sum_to_one(
         pane = None if window.seconds is None else window.seconds / 32
         closings = looks if pane is None else min(looks, interval / pane)
         total += closings * spent_at(each, w, closed=True) + (looks - closings) * spent_at(each, w, closed=False)
+        if joint:
+            seldom = looks if window.seconds is None else min(looks, interval / (window.seconds / JOINT_LOOKS))
+            total += seldom * each.level(len(kinds), "joint", w, closed=False)
     assert total <= 1 + 1e-9
     assert total > 0.7  # what is given up at looks of closing panes, which have both levels, is little
 
@@ -79,6 +86,14 @@ def test_when_a_pane_closes() -> None:
     assert not each.closes(0, 100.1, 100.9)
     assert each.closes(0, 100.9, 101.0)
     assert each.closes(1, 100.1, 100.2)  # rows come whenever they come
+
+
+def test_the_joint_distribution_is_looked_at_sixteen_times_in_a_window() -> None:
+    each = budget(["numeric", "numeric"], ["160s", "100 rows"], every=2.0)
+    looks = [each.looks_jointly(0, now - 2.0, now) for now in range(1000, 1160, 2)]
+    assert sum(looks) == 16
+    assert each.looks_jointly(0, None, 5.0)
+    assert each.looks_jointly(1, 4.0, 5.0)
 
 
 def test_quiet_is_at_least_two_panes() -> None:

@@ -193,7 +193,7 @@ def test_significant_but_small_is_no_drift_and_large_but_not_significant_is_none
 
 def test_the_levels_of_all_looks_of_the_interval_sum_to_one() -> None:
     rng = np.random.default_rng(0)
-    windows = {"windows": ["5m", "200 rows"], "evaluate_every": "15s", "alarms": {"false_alarm_interval": "30d"}}
+    windows = {"windows": ["4m", "200 rows"], "evaluate_every": "15s", "alarms": {"false_alarm_interval": "30d"}}
     monitor = Monitor(baseline(users(rng, 1000)), windows, clock=Clock(), seed=0)
     monitor.observe(users(rng, 300))
     report = monitor.evaluate()
@@ -238,6 +238,24 @@ def test_the_textbook_forgets_at_once() -> None:
     monitor.observe({"x": np.linspace(-1.5, 1.5, 600)})
     monitor.observe({"x": monitor.baseline.features[0].sample[:600]})
     assert not monitor.evaluate().drifted
+
+
+def test_between_its_looks_the_joint_distribution_is_as_it_was_last() -> None:
+    rng, clock = np.random.default_rng(0), Clock()
+    x = rng.normal(size=5000)
+    known = baseline({"x": x, "y": rng.normal(size=5000)})
+    monitor = Monitor(known, {"windows": ["160s"], "evaluate_every": "2s"}, clock=clock, seed=0)
+    shared = rng.normal(size=1000)
+    monitor.observe({"x": shared, "y": shared + 0.3 * rng.normal(size=1000)})
+    first = monitor.evaluate()
+    joint = first.feature("_joint").windows["160s"]
+    assert (joint.drifted, joint.pair) == (True, ("x", "y"))
+    assert {f.name for f in first.features if f.windows["160s"].drifted} == {"_joint"}
+    clock.now += 1
+    assert monitor.evaluate().feature("_joint").windows["160s"] == joint
+    clock.now += 10
+    looked = monitor.evaluate().feature("_joint").windows["160s"]
+    assert (looked.since, looked.last_failed) == (joint.since, clock.now)
 
 
 def test_a_new_evaluator_goes_on_from_the_last_report() -> None:
@@ -285,9 +303,9 @@ def test_limits_are_learned_from_the_spans_of_training_time() -> None:
         ConfigError, match=r"^alarms.min_effect.learned must be false for a baseline built without --time, got True$"
     ):
         Monitor(plain, {"alarms": {"min_effect": "learned"}})
-    fresh = {"x": rng.normal(11, 2, 2000), "c": rng.choice(list("ab"), 2000, p=[0.58, 0.42])}
+    fresh, clock = {"x": rng.normal(11, 2, 2000), "c": rng.choice(list("ab"), 2000, p=[0.58, 0.42])}, Clock()
     for known, setting, drifted in ((timed, {"ks": 0.1}, True), (timed, "learned", False)):
-        monitor = Monitor(known, {"windows": ["1h"], "alarms": {"min_effect": setting}}, clock=Clock(), seed=0)
+        monitor = Monitor(known, {"windows": ["1h"], "alarms": {"min_effect": setting}}, clock=clock, seed=0)
         monitor.observe(fresh)
         report = monitor.evaluate()
         assert report.drifted is drifted
@@ -295,6 +313,7 @@ def test_limits_are_learned_from_the_spans_of_training_time() -> None:
         assert checks["ks"].min_effect == (0.1 if drifted else 0.375)
         assert checks["mean"].min_effect == pytest.approx(0.25 if drifted else 1.0)
         assert checks["std"].min_effect == 0.1  # what was learned is less than the default
+    clock.now += 600
     monitor.observe({"x": rng.normal(14, 2, 4000), "c": ["a"] * 4000})
     drifted = {f.name for f in monitor.evaluate().features if f.windows["1h"].drifted}
     assert drifted == {"x", "c", "_joint"}  # in a window of both, those who are older are more often of category a

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Optional
 
 from torchserve_drift.baseline.profile import FeatureBaseline
 from torchserve_drift.config import Window
@@ -41,6 +42,10 @@ JOINT_WEIGHT = 0.05
 
 FEWEST_JOINT = 2
 """Features, below which nothing is looked at jointly."""
+
+JOINT_LOOKS = 16
+"""In the length of a window of time: the joint distribution, whose look costs most, needs the whole window's sample,
+which hardly changes in between."""
 
 EVERY_LOOK = 0.25
 """Of a window whose panes outlast several looks: the part for looks at which no pane has closed."""
@@ -103,7 +108,10 @@ class Budget:
         A long window hardly changes from look to look. So most of its budget is spent where one of its panes has just
         closed: these looks are few, and each may have a larger level.
         """
-        share = SHARES[self.parts[part].kind][check] * self.weights[part]
+        kind = self.parts[part].kind
+        share = SHARES[kind][check] * self.weights[part]
+        if kind == "joint":
+            return share * max(self.every, self._joint_seconds(window) or 0.0) / len(self.windows) / self.interval
         return share * self._levels[window][closed]
 
     @cached_property
@@ -117,10 +125,19 @@ class Budget:
         seconds = self._pane_seconds(window)
         return seconds is None or int(before // seconds) != int(now // seconds)
 
+    def looks_jointly(self, window: int, before: Optional[float], now: float) -> bool:
+        """Whether the joint distribution is looked at: not always, in windows of time (`JOINT_LOOKS`)."""
+        seconds = self._joint_seconds(window)
+        return before is None or seconds is None or int(before // seconds) != int(now // seconds)
+
     def quiet_seconds(self, window: int, least: float) -> float:
         """How long a feature must have been quiet to have drifted no more: ``least``, or two panes of the window."""
         seconds = self._pane_seconds(window)
         return least if seconds is None else max(least, 2 * seconds)
+
+    def _joint_seconds(self, window: int) -> float | None:
+        seconds = self.windows[window].seconds
+        return None if seconds is None else seconds / JOINT_LOOKS
 
     def _pane_seconds(self, window: int) -> float | None:
         seconds = self.windows[window].seconds

@@ -50,8 +50,9 @@ class Checks:
             if isinstance(feature, CategoricalBaseline) and feature.count > 0
         ]
 
-    def evidence(self, window: WindowRows, pause: Callable[[], None]) -> Found:
-        """All checks of ``window``; a check without a value to look at is left out."""
+    def evidence(self, window: WindowRows, pause: Callable[[], None], *, jointly: bool = True) -> Found:
+        """All checks of ``window``, those of the joint distribution only if ``jointly``; a check without a value to
+        look at is left out."""
         of_spans = self._design_effects.of(window.spans)
         effects = of_spans[-1]
         found: list[dict[str, Evidence]] = [{} for _ in range(self._layout.features)]
@@ -69,6 +70,8 @@ class Checks:
         if len(found) < FEWEST_JOINT:
             return Found(found, effects.tolist(), ())
         alike = float(sample_design_effect(effects.max(), window.sample_rows / max(window.rows, 1)))
+        if not jointly:
+            return Found([*found, None], [*effects.tolist(), alike], ())
         joint = self._joint.evidence(window.codes, pause, alike)
         return Found(
             [*found, {} if joint is None else {"joint": Evidence(*joint[:3], self._joint_gate)}],

@@ -30,10 +30,10 @@ FeatureEvidence = Mapping[str, Evidence]
 class Found(NamedTuple):
     """All that was found in one window.
 
-    ``features`` in the baseline's order, then the joint distribution where it is looked at; ``design_effects`` of each;
-    ``pair`` the two features whose association changed most.
+    ``features`` in the baseline's order, then the joint distribution of two or more, ``None`` where this look was not
+    at it; ``design_effects`` of each; ``pair`` the two features whose association changed most.
     """
 
-    features: Sequence[FeatureEvidence]
+    features: Sequence[Optional[FeatureEvidence]]
     design_effects: Sequence[float]
     pair: tuple[str, ...]

@@ -185,20 +185,24 @@ class Monitor:
             self.store.writer.fold(pause)
             windows = self.store.windows(now)
             checks = self._prepared()
+            before = self.report.evaluated_at if self.report else None
             found = [
-                checks.evidence(window, pause) if window.rows >= self.settings.min_rows else None for window in windows
+                checks.evidence(window, pause, jointly=self._budget.looks_jointly(w, before, now))
+                if window.rows >= self.settings.min_rows
+                else None
+                for w, window in enumerate(windows)
             ]
             evidence = [None if each is None else each.features for each in found]
-            verdicts = judge(evidence, self.settings.alarms, self._level(evidence, now), pause)
+            verdicts = judge(evidence, self.settings.alarms, self._level(evidence, before, now), pause)
             looks = [Look(*look) for look in zip(windows, found, verdicts)]
             self.report = self._outcome.report(now, looks, self.report)
             self.evaluation_seconds = time.perf_counter() - began
             return self.report
 
-    def _level(self, evidence: Sequence[WindowEvidence], now: float) -> Level:
+    def _level(self, evidence: Sequence[WindowEvidence], before: Optional[float], now: float) -> Level:
         alarms = self.settings.alarms
         if alarms.policy == "budget":
-            return budget_level(self._budget, alarms, self.report.evaluated_at if self.report else None, now)
+            return budget_level(self._budget, alarms, before, now)
         alpha = common_level(evidence, alarms)
         return lambda *_: alpha
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Optional
 
 import numpy as np
@@ -12,7 +12,7 @@ from torchserve_drift.budget import Budget
 from torchserve_drift.config import Alarms
 from torchserve_drift.evidence import Found
 from torchserve_drift.report import FeatureReport, FeatureWindow, Report, WindowReport
-from torchserve_drift.verdict import FeatureVerdict
+from torchserve_drift.verdict import WindowVerdicts
 from torchserve_drift.window.merge import WindowRows
 
 
@@ -22,7 +22,7 @@ class Look:
 
     rows: WindowRows
     found: Optional[Found]
-    verdicts: Optional[Sequence[FeatureVerdict]]
+    verdicts: WindowVerdicts
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,11 @@ class Outcome:
                 yield window.label, FeatureWindow(False, None, {})
                 continue
             verdict, before = look.verdicts[index], past.get(window.label)
+            if verdict is None:  # not looked at: what was found last still stands
+                drifted = self._lasts(w, before, now)
+                last = before or FeatureWindow(False, None, {})
+                yield window.label, replace(last, drifted=drifted, since=last.since if drifted else None)
+                continue
             last_failed = now if verdict.drifted else before.last_failed if before is not None else None
             drifted = verdict.drifted or self._lasts(w, before, now)
             since = before.since if before is not None and before.drifted else now

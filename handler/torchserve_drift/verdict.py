@@ -23,8 +23,12 @@ class FeatureVerdict:
     checks: Mapping[str, CheckResult]
 
 
-WindowEvidence = Optional[Sequence[FeatureEvidence]]
-"""Evidence of every feature in one window; ``None`` where the window has too few rows for a verdict."""
+WindowEvidence = Optional[Sequence[Optional[FeatureEvidence]]]
+"""Evidence of every feature in one window; ``None`` where the window has too few rows for a verdict, or where this look
+was not at the feature."""
+
+WindowVerdicts = Optional[list[Optional[FeatureVerdict]]]
+"""Verdicts, ``None`` where there is no evidence."""
 
 Level = Callable[[int, int, str], float]
 """The alpha of a window's feature's check."""
@@ -32,7 +36,7 @@ Level = Callable[[int, int, str], float]
 
 def judge(
     windows: Sequence[WindowEvidence], alarms: Alarms, level: Level, pause: Callable[[], None] = lambda: None
-) -> list[Optional[list[FeatureVerdict]]]:
+) -> list[WindowVerdicts]:
     """The verdicts of one evaluation: a feature has drifted in a window if any of its checks fails there.
 
     Under every policy but ``classic`` a check fails iff its p-value (or its bound) is below alpha, and its effect
@@ -40,7 +44,9 @@ def judge(
     """
     outcome = _classic if alarms.policy == "classic" else _gated
 
-    def verdict(w: int, f: int, feature: FeatureEvidence) -> FeatureVerdict:
+    def verdict(w: int, f: int, feature: Optional[FeatureEvidence]) -> Optional[FeatureVerdict]:
+        if feature is None:
+            return None
         checks = {name: outcome(name, check, level(w, f, name)) for name, check in feature.items()}
         pause()
         return FeatureVerdict(any(check.failed for check in checks.values()), checks)
@@ -76,7 +82,7 @@ def budget_level(budget: Budget, alarms: Alarms, before: Optional[float], now: f
 def _all_checks(windows: Sequence[WindowEvidence]) -> Iterator[Evidence]:
     for features in windows:
         for feature in features or ():
-            yield from feature.values()
+            yield from (feature or {}).values()
 
 
 def _held(check: Evidence) -> float:
