@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from torchserve_drift.baseline.profile import FeatureBaseline, NumericBaseline
+from torchserve_drift.baseline.profile import Baseline, FeatureBaseline, NumericBaseline
 from torchserve_drift.config import Alarms, Settings, Thresholds
 from torchserve_drift.errors import ConfigError
 from torchserve_drift.window.tally import scale_of
@@ -20,8 +20,8 @@ LEARNED_MARGIN = 1.25
 def thresholds_of(feature: FeatureBaseline, settings: Settings) -> Thresholds:
     """The limits of a feature's checks, with ``mean_shift`` in the feature's unit.
 
-    With ``min_effect: learned`` none is below `LEARNED_MARGIN` times the largest effect that a span of the training data's own
-    time had.
+    With ``min_effect: learned`` none is below `LEARNED_MARGIN` times the largest effect that a span of the training
+    data's own time had.
     """
     limits = settings.thresholds(feature.name)
     if isinstance(feature, NumericBaseline):
@@ -43,6 +43,12 @@ def gate_of(feature: FeatureBaseline, alarms: Alarms) -> float:
     if feature.kind == "numeric":
         return max(alarms.min_effect_ks, _learned(feature, alarms, "ks"))
     return max(alarms.min_effect_cramers_v, _learned(feature, alarms, "chi2"))
+
+
+def joint_gate_of(baseline: Baseline, alarms: Alarms) -> float:
+    """The smallest change of a correlation at which `joint` may fail."""
+    learned = LEARNED_MARGIN * baseline.joint_tolerance if alarms.min_effect_learned else 0.0
+    return max(alarms.min_effect_joint, learned)
 
 
 def require_learnable(features: Sequence[FeatureBaseline], alarms: Alarms) -> None:
