@@ -63,7 +63,8 @@ def seasoned(*features):
     some = features or (numeric(), categorical(), empty_numeric())
     effects = {"numeric": NUMERIC_EFFECTS, "categorical": CATEGORICAL_EFFECTS}
     values = {kind: {check: np.array([0.25, i / 8]) for i, check in enumerate(effects[kind])} for kind in effects}
-    return small(*(replace(feature, variation=values[feature.kind]) for feature in some))
+    made = small(*(replace(feature, variation=values[feature.kind]) for feature in some))
+    return replace(made, joint_variation=np.array([0.5, 0.125]))
 
 
 def small(*features):
@@ -72,6 +73,7 @@ def small(*features):
 
 def same(one, other):
     assert (one.rows, one.created, one.seed, one.schema) == (other.rows, other.created, other.seed, other.schema)
+    np.testing.assert_array_equal(one.joint_variation, other.joint_variation)
     for a, b in zip(one.features, other.features):
         assert type(a) is type(b)
         for field, value in vars(a).items():
@@ -154,6 +156,9 @@ def test_variation_is_saved_in_the_order_of_the_format():
     arrays = safetensors.numpy.load(data)
     assert arrays["numeric.variation"].shape == (2, 5, 2)
     assert arrays["categorical.variation"][0, :, 1].tolist() == [0, 1 / 8, 2 / 8, 3 / 8]
+    assert arrays["joint.variation"].tolist() == loaded.joint_variation.tolist() == [0.5, 0.125]
+    assert loaded.joint_tolerance == 0.5
+    assert artifact.from_bytes(SMALL, "b").joint_tolerance == 0
     age, city, _ = loaded.features
     assert [age.tolerance(check) for check in ("ks", "mean", "range", "missing")] == [0.25, 0.25, 0.375, 0.5]
     assert [city.tolerance(check) for check in ("chi2", "missing", "ks")] == [0.25, 0.375, 0]
@@ -336,6 +341,18 @@ def test_shares_are_at_most_one(check, is_share):
         assert "feature 'nothing': variation must be" in refused(data)
     else:
         assert artifact.from_bytes(data, "b").features[2].variation[NUMERIC_EFFECTS[check]][0] == 1.5
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -0.1, 1.1])
+def test_joint_variation_that_cannot_be_is_refused(value):
+    message = refused(forged(change_arrays=_set("joint.variation", 1, value), baseline=seasoned()))
+    assert message.endswith("its joint variation must be from 0 to 1, got other values")
+
+
+@pytest.mark.parametrize("joint", [np.zeros(0), np.zeros(3)])
+def test_joint_variation_of_other_spans_is_not_written(joint):
+    with pytest.raises(BaselineError, match=r"^a baseline's joint.variation must have the shape \(2,\), got \(\d,\)$"):
+        artifact.to_bytes(replace(seasoned(), joint_variation=joint))
 
 
 @pytest.mark.parametrize("spans", [0, 1, 3])

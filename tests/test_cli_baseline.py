@@ -165,8 +165,10 @@ def test_times_give_tolerances(run, tmp_path):
         checks = ("ks", "mean", "std", "range", "missing", "chi2", "frequency", "new_category")
         expected = [f"{feature.tolerance(check):.3g}" if check in feature.variation else "-" for check in checks]
         assert cells == [feature.name, *expected]
+    assert "tolerance of the joint distribution: 0\n" in out
     content = json.loads(run("show", output, "--json")[1])
     assert content["spans"] == 3
+    assert content["joint"] == {"tolerance": 0, "variation": [0, 0, 0]}
     assert content["features"][1]["tolerance"]["chi2"] == c.tolerance("chi2") > 0.5
     assert content["features"][0]["variation"]["range"] == [1, 0, 1]
 

@@ -310,8 +310,8 @@ def test_limits_are_learned_from_the_spans_of_training_time() -> None:
         report = monitor.evaluate()
         assert report.drifted is drifted
         checks = report.feature("x").windows["1h"].checks
-        assert checks["ks"].min_effect == (0.1 if drifted else 0.375)
-        assert checks["mean"].min_effect == pytest.approx(0.25 if drifted else 1.0)
+        assert checks["ks"].min_effect == pytest.approx(0.1 if drifted else 1.25 * 0.3 + 2 * 0.5 / 100)
+        assert checks["mean"].min_effect == pytest.approx(0.25 if drifted else 1.25 * 0.8 + 2 * 1.0 / 100)
         assert checks["std"].min_effect == 0.1  # what was learned is less than the default
     clock.now += 600
     monitor.observe({"x": rng.normal(14, 2, 4000), "c": ["a"] * 4000})

@@ -13,8 +13,9 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
+from scipy import stats
 
-from torchserve_drift.baseline import artifact
+from torchserve_drift.baseline import artifact, variation
 from torchserve_drift.baseline.build import build
 from torchserve_drift.baseline.profile import CATEGORICAL_EFFECTS, NUMERIC_EFFECTS
 from torchserve_drift.checks import CATEGORICAL_CHECKS, NUMERIC_CHECKS
@@ -209,9 +210,55 @@ def test_it_is_the_same_bytes_for_any_number_of_threads(tmp_path, monkeypatch):
     contents = set()
     for threads in (1, 3):
         monkeypatch.setattr("torchserve_drift.baseline.source.THREADS", threads)
-        contents.add(artifact.to_bytes(built(path, rows=300, time=["t", "u"])))
+        baseline = built(path, rows=3_000, time=["t", "u"])
+        assert baseline.joint_tolerance > 0
+        contents.add(artifact.to_bytes(baseline))
     assert len(contents) == 1
-    assert artifact.to_bytes(built(path, rows=300, time=["t", "u"], spans=11)) not in contents
+    assert artifact.to_bytes(built(path, rows=3_000, time=["t", "u"], spans=11)) not in contents
+
+
+def associated(rng, rows, rho):
+    """Two columns, each of the numbers below ``rows`` once, whose ranks go together about as much as ``rho`` says."""
+    x = rng.normal(size=rows)
+    return stats.rankdata(x) - 1, stats.rankdata(rho * x + np.sqrt(1 - rho**2) * rng.normal(size=rows)) - 1
+
+
+def test_joint_variation_is_the_change_of_a_rank_correlation(tmp_path):
+    rng = np.random.default_rng(9)
+    # each span has the same values of each column: so all ways to measure their association are one, Spearman's
+    parts = [associated(rng, 200, rho) for rho in (0.9, -0.2, 0.55, -0.6, 0.0)]
+    x, y = (np.concatenate(column) for column in zip(*parts))
+    when = np.append(np.arange(800.0), np.full(200, np.nan))
+    frame = pd.DataFrame({"x": x, "y": y, "t": when}).sample(frac=1, random_state=2)
+    frame.to_csv(tmp_path / "d.csv", index=False)
+    baseline = built(tmp_path / "d.csv", time="t", spans=4)
+    whole = stats.spearmanr(x, y)[0]
+    expected = [abs(stats.spearmanr(*part)[0] - whole) for part in parts[:4]]
+    np.testing.assert_allclose(baseline.joint_variation, expected, atol=2e-6)
+    assert baseline.joint_tolerance == baseline.joint_variation[3] > 0.7
+
+
+def test_joint_variation_is_of_the_sampled_rows_of_each_span(tmp_path):
+    rng = np.random.default_rng(10)
+    x, y = (np.concatenate(column) for column in zip(*(associated(rng, 1_500, rho) for rho in (0.8, 0.3, -0.5))))
+    when = np.arange(4_500)
+    late = np.where(when % 5 == 0, np.nan, when)
+    order = rng.permutation(4_500)
+    source = parquet_file(tmp_path, {"x": x[order], "y": y[order], "when": when[order], "late": late[order]})
+    baseline = built(source, time="late", spans=3, rows=900)
+    sampled = baseline.features[2].sample
+    spans = np.where(sampled % 5 == 0, -1, sampled // 1_500).astype(int)
+    assert baseline.joint_variation.tolist() == variation.joint(baseline, spans, 3).tolist()
+    assert len(set(baseline.joint_variation.tolist())) == 3
+    assert built(source, time="late", spans=3, rows=900, exclude=["y", "when"]).joint_variation.tolist() == [0, 0, 0]
+
+
+def test_spans_of_few_sampled_rows_show_nothing_jointly(tmp_path):
+    x, y = associated(np.random.default_rng(11), 500, 0.5)
+    y[:250] = -y[:250]
+    source = parquet_file(tmp_path, {"x": x, "y": y, "t": range(500)})
+    assert built(source, time="t", spans=2).joint_variation.min() > 0.2
+    assert built(source, time="t", spans=6).joint_variation.tolist() == [0] * 6
 
 
 def test_the_order_of_the_rows_does_not_matter(tmp_path):
@@ -289,7 +336,7 @@ def test_zeros_of_both_signs_are_one_time(tmp_path):
 
 def test_without_times_there_is_no_variation(tmp_path):
     baseline = built(parquet_file(tmp_path, {"x": [1.0, 2.0], "c": ["a", "b"]}))
-    assert baseline.spans == 0
+    assert baseline.spans == baseline.joint_tolerance == len(baseline.joint_variation) == 0
     for feature in baseline.features:
         assert feature.variation == {}
         assert feature.tolerance("missing") == 0

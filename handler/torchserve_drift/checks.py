@@ -18,7 +18,7 @@ from torchserve_drift.stats import proportions
 from torchserve_drift.stats.chisquare import chi2_two_sample
 from torchserve_drift.stats.clusters import sample_design_effect
 from torchserve_drift.stats.unseen import unseen_categories_p
-from torchserve_drift.tolerance import gate_of, thresholds_of
+from torchserve_drift.tolerance import gate_of, joint_gate_of, thresholds_of
 from torchserve_drift.window import layout as at
 from torchserve_drift.window.clusters import DesignEffects
 from torchserve_drift.window.coding import Codes
@@ -43,7 +43,7 @@ class Checks:
         self._numeric = NumericChecks(features, limits, gates, layout, codes)
         self._cusum = CusumChecks(features, limits, layout)
         self._joint = JointCheck(baseline, codes)
-        self._joint_gate = settings.alarms.min_effect_joint
+        self._joint_gate = joint_gate_of(baseline, settings.alarms)
         self._categorical = [
             (i, feature, limits[i], gates[i])
             for i, feature in enumerate(features)

@@ -108,7 +108,7 @@ class JointCheck:
         """The baseline's associations: measured when first needed, since that takes longer than a model may load."""
         if self._before is None:
             by_feature = {
-                i: _sample_codes(self._baseline.features[i], self._codes[i]) for i in set(self._features.tolist())
+                i: sample_codes(self._baseline.features[i], self._codes[i]) for i in set(self._features.tolist())
             }
             self._before = self._measured([by_feature[i] for i in self._features.tolist()], pause)
         return self._before
@@ -235,7 +235,8 @@ def _column(feature: int, table: Floats, weights: Floats, ranked: bool) -> _Colu
     return _Column(feature, table, mean, largest, ranked, folded=False)
 
 
-def _sample_codes(feature: FeatureBaseline, code: Codes) -> CodeRows:
+def sample_codes(feature: FeatureBaseline, code: Codes) -> CodeRows:
+    """The rows (m,) of a feature's sample."""
     if isinstance(feature, CategoricalBaseline):
         return feature.sample
     return code.encode(feature.sample)

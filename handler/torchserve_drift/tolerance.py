@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from torchserve_drift.baseline.profile import FeatureBaseline, NumericBaseline
+from torchserve_drift.baseline.profile import Baseline, FeatureBaseline, NumericBaseline
 from torchserve_drift.config import Alarms, Settings, Thresholds
 from torchserve_drift.errors import ConfigError
 from torchserve_drift.window.tally import scale_of
@@ -14,13 +15,20 @@ DEFAULT_MEAN_SHIFT = 0.25
 """In standard deviations of the baseline."""
 
 LEARNED_MARGIN = 1.25
-"""Next year's season is not exactly this year's, and a window's effect is partly chance, as is a span's."""
+"""Next year's season is not exactly this year's."""
+
+CHANCE = 2.0
+"""Standard errors of the effect of a span: it is partly chance, as is that of a window in the same season."""
+
+_SPREADS = {"mean": 1.0, "std": 1.0, "joint": 1.0, "ks": 0.5, "chi2": 0.5, "frequency": 0.5, "missing": 0.5}
+"""The standard error of a check's effect times the root of the rows, at most: of a share 0.5. Heavier tails than a
+normal distribution's make that of std more than its 0.7."""
 
 
 def thresholds_of(feature: FeatureBaseline, settings: Settings) -> Thresholds:
     """The limits of a feature's checks, with ``mean_shift`` in the feature's unit.
 
-    With ``min_effect: learned`` none is below `LEARNED_MARGIN` times the largest effect that a span of the training
+    With ``min_effect: learned`` none is below what `_raised` makes of the largest effect that a span of the training
     data's own time had.
     """
     limits = settings.thresholds(feature.name)
@@ -45,6 +53,15 @@ def gate_of(feature: FeatureBaseline, alarms: Alarms) -> float:
     return max(alarms.min_effect_cramers_v, _learned(feature, alarms, "chi2"))
 
 
+def joint_gate_of(baseline: Baseline, alarms: Alarms) -> float:
+    """The smallest change of a correlation at which `joint` may fail."""
+    if not alarms.min_effect_learned:
+        return alarms.min_effect_joint
+    return max(
+        alarms.min_effect_joint, _raised(baseline.joint_tolerance, "joint", baseline.sample_rows, baseline.spans)
+    )
+
+
 def require_learnable(features: Sequence[FeatureBaseline], alarms: Alarms) -> None:
     """ConfigError where limits are to be learned from a baseline that was built without times."""
     if alarms.min_effect_learned and not any(feature.variation for feature in features):
@@ -52,4 +69,15 @@ def require_learnable(features: Sequence[FeatureBaseline], alarms: Alarms) -> No
 
 
 def _learned(feature: FeatureBaseline, alarms: Alarms, check: str) -> float:
-    return LEARNED_MARGIN * feature.tolerance(check) if alarms.min_effect_learned else 0.0
+    if not alarms.min_effect_learned or check not in feature.variation:
+        return 0.0
+    return _raised(feature.tolerance(check), check, feature.count, len(feature.variation[check]))
+
+
+def _raised(tolerance: float, check: str, rows: int, spans: int) -> float:
+    """A limit above the tolerance by what may differ in another year, and by what chance does in a span of so few rows.
+
+    Of shares that are 0 but for a few rows (``range``, ``new_category``) the tolerance says how far chance moves them.
+    """
+    spread = _SPREADS.get(check, math.sqrt(min(tolerance, 0.25)))
+    return LEARNED_MARGIN * tolerance + CHANCE * spread * math.sqrt(spans / max(rows, 1))

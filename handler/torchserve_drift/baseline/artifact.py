@@ -100,7 +100,8 @@ def from_bytes(data: bytes, name: str) -> Baseline:
     except BaselineError as error:
         raise BaselineError(f"baseline {name!r} cannot be used: {error}") from None
     features = tuple(_features(head, arrays))
-    return Baseline(features, head.rows, head.created, head.seed, sha256)
+    variation = arrays.get("joint.variation", np.zeros(0))
+    return Baseline(features, head.rows, head.created, head.seed, sha256, variation)
 
 
 def to_bytes(baseline: Baseline) -> bytes:
@@ -180,6 +181,8 @@ def _stacked(baseline: Baseline) -> dict[str, npt.NDArray[Any]]:
         ):
             if features and baseline.spans:
                 arrays[name] = np.stack([_effects(f.variation, effects) for f in features])
+        if baseline.spans:
+            arrays["joint.variation"] = np.asarray(baseline.joint_variation, np.float64)
     except (ValueError, OverflowError, TypeError) as error:
         raise BaselineError(f"the features of a baseline must have arrays of the same shapes, got: {error}") from None
     return arrays

@@ -28,8 +28,9 @@ from torchserve_drift.baseline.profile import (
     NumericBaseline,
 )
 from torchserve_drift.baseline.source import Progress, files, is_beyond, session, staged
-from torchserve_drift.baseline.spans import Spans, of_categories, of_numbers
+from torchserve_drift.baseline.spans import Spans, of_categories, of_numbers, of_rows
 from torchserve_drift.baseline.spans import cut as cut_into_spans
+from torchserve_drift.baseline.variation import joint
 from torchserve_drift.errors import BaselineError
 
 if TYPE_CHECKING:
@@ -103,7 +104,11 @@ def build(
         cut = cut_into_spans(table, time, spans) if time else None
         sample = _sample(table, columns, total, rows, seed)
         features = _features(table, columns, total=total, sample=sample, shares=shares, spans=cut, progress=report)
-    return Baseline(features, total, created, seed)
+        baseline = Baseline(features, total, created, seed)
+        if cut:
+            sampled = of_rows(cut, sample["row"].to_numpy())
+            baseline = replace(baseline, joint_variation=joint(baseline, sampled, cut.count))
+    return baseline
 
 
 def sample_rows(total: int, rows: int, seed: int) -> npt.NDArray[np.int64]:

@@ -19,7 +19,9 @@ def to_dict(baseline: Baseline) -> dict[str, Any]:
 
     A category's ``share`` is of the feature's rows that have a category.
     """
-    return {**summary(baseline), "seed": baseline.seed, "features": [_feature(f) for f in baseline.features]}
+    joint = {"tolerance": baseline.joint_tolerance, "variation": baseline.joint_variation.tolist()}
+    features = [_feature(feature) for feature in baseline.features]
+    return {**summary(baseline), "seed": baseline.seed, "joint": joint, "features": features}
 
 
 def summary(baseline: Baseline) -> dict[str, Any]:

@@ -127,7 +127,8 @@ class Baseline:
     """The training data's profile. Immutable; safe to share between threads.
 
     ``features`` in the order of the training data's columns; ``rows`` of the training data; ``created`` in ISO 8601,
-    UTC; ``seed`` of the sample; ``sha256`` of the artifact, as it says (hexadecimal, empty before it is written).
+    UTC; ``seed`` of the sample; ``sha256`` of the artifact, as it says (hexadecimal, empty before it is written);
+    ``joint_variation`` (spans,): see `joint_tolerance`.
     """
 
     features: tuple[FeatureBaseline, ...]
@@ -135,6 +136,7 @@ class Baseline:
     created: str
     seed: int
     sha256: str = ""
+    joint_variation: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 
     @cached_property
     def schema(self) -> tuple[Feature, ...]:
@@ -149,6 +151,11 @@ class Baseline:
     def spans(self) -> int:
         """Spans of training time in every feature's ``variation``; 0 for a baseline that was built without times."""
         return len(next(iter(self.features[0].variation.values()), ()))
+
+    @property
+    def joint_tolerance(self) -> float:
+        """The largest effect of `joint` in a span of the training data's own time; 0 for a baseline without times."""
+        return float(self.joint_variation.max(initial=0.0))
 
     @classmethod
     def load(cls, path: Union[str, PathLike[str]]) -> Baseline:

@@ -27,7 +27,8 @@ _AT_ONCE = 16
 
 @dataclass(frozen=True)
 class Spans:
-    """The ``rows`` that have a time, with their ``span``: 0 to ``count`` - 1, none of them empty."""
+    """The ``rows`` that have a time, with their number ``row`` in the training data and their ``span``: 0 to ``count``
+    - 1, none of them empty."""
 
     rows: ir.Table
     count: int
@@ -46,14 +47,27 @@ def cut(rows: ir.Table, names: Sequence[str], most: int) -> Spans:
     """
     keys = {f"t{i}": _key(rows, f"t{i}", name) for i, name in enumerate(names)}
     kept = [name for name in rows.columns if name not in keys]
-    keyed = rows.select(*kept, **keys)
+    keyed = rows.select(*kept, **keys, row=rows.rowid())
     timed = keyed.filter([_is_time(keyed[key]) for key in keys])
     starts = _starts(timed, list(keys), most)
     if len(starts) < 2:
         found = "rows at one time only" if starts else "no row with a time"
         raise BaselineError(f"--time must tell at least two times apart, got {found} in {_listed(names)}")
     span = _place([timed[key] for key in keys], starts[1:], 0)
-    return Spans(timed.select(*kept, span=span), len(starts))
+    return Spans(timed.select(*kept, "row", span=span), len(starts))
+
+
+def of_rows(spans: Spans, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The span (m,) of each of the training data's ``rows`` (m,), given by their numbers in rising order; -1 for a row
+    without a time."""
+    import ibis
+    import pyarrow as pa
+
+    chosen = ibis.memtable(pa.table({"row": rows}))
+    timed = spans.rows.semi_join(chosen, "row").select("row", "span").to_pyarrow()
+    found = np.full(len(rows), -1, np.int64)
+    found[rows.searchsorted(timed["row"].to_numpy())] = timed["span"].to_numpy()
+    return found
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -38,6 +38,8 @@ def layout(header: Header) -> dict[str, tuple[str, tuple[int, ...]]]:
         tensors["categorical.missing"] = ("I64", (categories,))
         tensors["categorical.counts"] = ("I64", (sum(len(f.categories) for f in header.categorical),))
         tensors["categorical.sample"] = ("U16", (categories, header.sample_rows))
+    if header.spans:
+        tensors["joint.variation"] = ("F64", (header.spans,))
     if header.spans and numbers:
         tensors["numeric.variation"] = ("F64", (numbers, len(NUMERIC_EFFECTS), header.spans))
     if header.spans and categories:
@@ -62,6 +64,9 @@ def check(header: Header, arrays: Arrays) -> None:
     if header.spans:
         _variation(header.numeric, arrays.get("numeric.variation"), NUMERIC_EFFECTS)
         _variation(header.categorical, arrays.get("categorical.variation"), CATEGORICAL_EFFECTS)
+        joint = arrays["joint.variation"]
+        if not ((joint >= 0) & (joint <= 1)).all():
+            raise BaselineError("its joint variation must be from 0 to 1, got other values")
 
 
 def _tallies(header: Header, arrays: Arrays) -> None:

@@ -40,6 +40,7 @@ def command(*, file: str, as_json: bool) -> None:
         console.print(_categorical(categorical))
     if content["spans"]:
         console.print(_tolerance(content["features"]))
+        console.print(f"tolerance of the joint distribution: {_short(content['joint']['tolerance'], 3)}")
 
 
 def printable(text: str) -> Text:
