@@ -60,7 +60,7 @@ def _parts(results: Mapping[str, Any], peers: Mapping[str, Any]) -> dict[str, st
         "peers_default": default_table(peers),
         "peers_online": online_table(peers),
         "validation": validation(peers),
-        "peer_looks": "300,000 to 200,000,000 / window",
+        "peer_looks": "52,000 (window 5,000) to 300,000",
         "calibration": _calibration(quiet),
         "simulated": _simulated(results["p_values"]),
     }
