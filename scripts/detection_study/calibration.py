@@ -16,7 +16,8 @@ def calibration(p_values: npt.NDArray[np.float64]) -> dict[str, Any]:
 
     Returns
     -------
-    ``ks_p``: the p-value of the Kolmogorov-Smirnov test for uniformity (small: they are not uniform); ``rates``: the
+    ``ks_p``: the p-value of the Kolmogorov-Smirnov test for uniformity (small: they are not uniform); ``ties``: the
+    share of p-values that are not the only ones of their size, by which a test of counts is known; ``rates``: the
     share of p-values at or below each of `LEVELS`; ``factors``: those divided by the level, with exact 95 % bounds of
     the binomial share: a lower bound above 1 says that the check cries wolf at that level.
     """
@@ -25,6 +26,7 @@ def calibration(p_values: npt.NDArray[np.float64]) -> dict[str, Any]:
     return {
         "n": len(p_values),
         "ks_p": float(stats.kstest(p_values, "uniform").pvalue),
+        "ties": 1 - len(np.unique(p_values)) / len(p_values),
         "rates": [count / len(p_values) for count in counts],
         "factors": [
             (count / len(p_values) / level, *_bounds(count, len(p_values), level))

@@ -60,7 +60,7 @@ def _parts(results: Mapping[str, Any], peers: Mapping[str, Any]) -> dict[str, st
         "peers_default": default_table(peers),
         "peers_online": online_table(peers),
         "validation": validation(peers),
-        "peer_looks": "300,000 to 200,000,000 / window",
+        "peer_looks": "52,000 (window 5,000) to 300,000",
         "calibration": _calibration(quiet),
         "simulated": _simulated(results["p_values"]),
     }
@@ -149,7 +149,7 @@ def _medians(results: Mapping[str, Any], peers: Mapping[str, Any]) -> dict[str, 
 def _calibration(quiet: Mapping[str, Any]) -> str:
     first = next(iter(quiet.values()))
     return table(
-        ["check, kind of feature", "uniform: p (n)", *(f"at {level:g}" for level in LEVELS)],
+        ["check, kind of feature", "uniform: p", *(f"at {level:g}" for level in LEVELS)],
         (
             [
                 key,
@@ -157,6 +157,7 @@ def _calibration(quiet: Mapping[str, Any]) -> str:
                 *(f"{count / counts[-1] / level:.2f}" for count, level in zip(counts, LEVELS, strict=False)),
             ]
             for key, counts in first["levels"].items()
+            if counts[0]
         ),
     )
 
@@ -168,7 +169,7 @@ def _simulated(found: Mapping[str, Any]) -> str:
             [
                 name,
                 f"{one['n']:,}",
-                f"{one['ks_p']:.2g}",
+                _uniformity(one),
                 *(f"{factor:.2f} ({low:.2f} to {high:.2f})" for factor, low, high in one["factors"]),
             ]
             for name, one in found.items()
@@ -177,4 +178,7 @@ def _simulated(found: Mapping[str, Any]) -> str:
 
 
 def _uniformity(found: Mapping[str, Any] | None) -> str:
-    return f"{found['ks_p']:.2g} ({found['n']})" if found else "-"
+    """The p-value of the test for uniformity; nothing of counts, which cannot be uniform."""
+    if not found:
+        return "-"
+    return "counts" if found["ties"] > 0.01 else f"{found['ks_p']:.2g}"

@@ -34,19 +34,20 @@ def best_window(peers: Mapping[str, Any], shift: str, tool: str) -> Delays:
 
 def equal_table(peers: Mapping[str, Any], ours: Mapping[str, Delays], limit: Mapping[str, Any]) -> str:
     """Everybody's delays at the study's rate."""
-    rows = []
-    for name in _NAMES:
-        river = peers["river"]["delays"].get(name, {})
-        rows.append(
-            [
-                name,
-                f"{limit[name]['median']:,.0f}",
-                cell(ours.get(name)),
-                *(cell(best_window(peers, name, tool)) for tool in TOOLS),
-                *(cell(river.get(tool, {}).get("equal")) for tool in _RIVER),
-            ]
-        )
-    return table(["shift", "limit", "torchserve-drift", *TOOLS, *(f"river {tool}" for tool in _RIVER)], rows)
+    windowed, river = peers["windows"]["delays"], peers["river"]["delays"]
+    rows = [
+        ["limit", *(f"{limit[name]['median']:,.0f} ({limit[name]['q90']:,.0f})" for name in _NAMES)],
+        ["torchserve-drift", *(cell(ours.get(name)) for name in _NAMES)],
+    ]
+    rows += [
+        [f"{tool}, {window:,} rows", *(cell(windowed[name][tool][str(window)]) for name in _NAMES)]
+        for tool in TOOLS
+        for window in WINDOWS
+    ]
+    rows += [
+        [f"river {tool}", *(cell(river.get(name, {}).get(tool, {}).get("equal")) for name in _NAMES)] for tool in _RIVER
+    ]
+    return table(["tool", *_NAMES], rows)
 
 
 def settings_table(peers: Mapping[str, Any]) -> str:

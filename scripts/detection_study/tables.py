@@ -14,12 +14,13 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def cell(delays: Sequence[int | None] | None) -> str:
-    """Median, 90 % quantile and the share that was found."""
+    """Median, 90 % quantile, and the share that was found where that is not all."""
     if not delays:
         return "-"
     found = sum(delay is not None for delay in delays) / len(delays)
     middle, late = quantile(delays, 0.5), quantile(delays, 0.9)
-    return f"{_rows(middle)} ({_rows(late)}), {100 * found:.0f} %"
+    share = "" if found == 1 else f", {100 * found:.0f} %"
+    return f"{_rows(middle)} ({_rows(late)}){share}" if found else "never"
 
 
 def _rows(delay: float | None) -> str:

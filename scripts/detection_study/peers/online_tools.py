@@ -21,12 +21,12 @@ from detection_study.marginals import MODEL, Categories, Floats, rows_of
 from detection_study.setting import BUDGET_ROWS, MODEL_FEATURES, delay_at_looks
 from detection_study.shifts import SHIFTS, Shift
 
-ERT_ROWS = 2_000
+ERT_ROWS = 1_000
 REFERENCE_ROWS = 1_000
 CVM_WINDOWS = [50, 200]
 MMD_WINDOW = 100
-HORIZON_ROWS = 4_000
-CVM_REPETITIONS, MMD_REPETITIONS = 20, 5
+HORIZON_ROWS = 3_000
+CVM_REPETITIONS, MMD_REPETITIONS = 10, 3
 
 
 def refusal(make: Callable[[], Any]) -> str:
@@ -93,7 +93,7 @@ def measure() -> dict[str, Any]:
         ert=ERT_ROWS,
         window_size=MMD_WINDOW,
         backend="pytorch",
-        n_bootstraps=4_000,
+        n_bootstraps=1_500,
         verbose=False,
     )
     result["seconds_to_construct"]["MMDDriftOnline"] = time.perf_counter() - began
