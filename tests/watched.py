@@ -120,10 +120,14 @@ def scale(server: TorchServe, model: str, workers: int) -> None:
 
 def scrape(port: int, timeout: float = 5) -> Samples:
     """All samples of the metrics' port, by name without prefix, and labels."""
-    families = text_string_to_metric_families(fetch(f"http://127.0.0.1:{port}/metrics", timeout=timeout))
+    return samples_of(fetch(f"http://127.0.0.1:{port}/metrics", timeout=timeout))
+
+
+def samples_of(page: str) -> Samples:
+    """The samples of a page of metrics."""
     return {
         (s.name.removeprefix("torchserve_drift_"), frozenset(s.labels.items())): float(s.value)
-        for family in families
+        for family in text_string_to_metric_families(page)
         for s in family.samples
     }
 
@@ -162,6 +166,10 @@ class Watch:
             if answered:
                 last = time.monotonic()
             time.sleep(self._interval if answered else 0.02)
+
+    def read(self, page: str) -> None:
+        """A page that somebody else has fetched since."""
+        self._compare(samples_of(page))
 
     def look(self) -> bool:
         """Scrape once; whether there was an answer."""

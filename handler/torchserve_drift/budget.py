@@ -12,21 +12,21 @@ from torchserve_drift.config import Window
 from torchserve_drift.report import JOINT
 
 NUMERIC_SHARES: Mapping[str, float] = {
-    "cusum": 0.72,
-    "ks": 0.10,
-    "mean": 0.03,
-    "std": 0.03,
-    "range": 0.03,
-    "missing": 0.06,
-    "wrong_type": 0.03,
+    "cusum": 0.80,
+    "ks": 0.07,
+    "mean": 0.02,
+    "std": 0.02,
+    "range": 0.02,
+    "missing": 0.05,
+    "wrong_type": 0.02,
 }
 CATEGORICAL_SHARES: Mapping[str, float] = {
-    "cusum": 0.76,
-    "chi2": 0.07,
-    "frequency": 0.04,
-    "new_category": 0.04,
-    "missing": 0.06,
-    "wrong_type": 0.03,
+    "cusum": 0.83,
+    "chi2": 0.05,
+    "frequency": 0.025,
+    "new_category": 0.025,
+    "missing": 0.05,
+    "wrong_type": 0.02,
 }
 JOINT_SHARES: Mapping[str, float] = {"joint": 1.0}
 """How a feature's part of the budget is shared among its checks: what is surest to find drift first has the most."""
@@ -37,7 +37,7 @@ SHARES: Mapping[str, Mapping[str, float]] = {
     "joint": JOINT_SHARES,
 }
 
-JOINT_WEIGHT = 0.05
+JOINT_WEIGHT = 0.03
 """The part of the budget that the joint distribution has, where it is looked at."""
 
 FEWEST_JOINT = 2

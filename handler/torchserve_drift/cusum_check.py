@@ -24,10 +24,10 @@ from torchserve_drift.window.tally import Floats
 FEWEST_ROWS = 50
 """A span of fewer is not looked at: no p-value of so few rows could be small enough."""
 
-LOCATION_SHARE, SCALE_SHARE = 0.65, 0.35
+LOCATION_SHARE, SCALE_SHARE = 0.7, 0.3
 """Parts of a numeric feature's level."""
 
-SHARES_SHARE, UNSEEN_SHARE = 0.6, 0.4
+SHARES_SHARE, UNSEEN_SHARE = 0.7, 0.3
 """Parts of a categorical feature's level: its categories' shares, and categories that the baseline lacks."""
 
 _AT_ONCE = 256

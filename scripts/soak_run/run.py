@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import psutil
 from rich.table import Table
 
 from processes import listeners
-from servers import TorchServe, free_ports, torchserve, wait_for
+from servers import TorchServe, fetch, free_ports, torchserve, wait_for
 from soak_run.load import Repeated, Tally, post
 from soak_run.memory import Memory
 from soak_run.mischief import Checker, Mischief, refused_bodies
@@ -37,12 +38,12 @@ class Plan:
     @property
     def slice_seconds(self) -> float:
         """So short that a busy machine is equally busy in neighbouring slices; at least four times four of them."""
-        return min(4.0, max(1.0, self.seconds / 2 // 16))
+        return min(2.0, max(1.0, self.seconds / 2 // 16))
 
     @property
     def evaluate_seconds(self) -> float:
-        """Each slice has an evaluation, which is more often than users have them."""
-        return self.slice_seconds
+        """As users have it, and Prometheus with it, but in short runs, which else would see no evaluation."""
+        return 15.0 if self.seconds >= 240 else self.slice_seconds
 
     @property
     def settle_seconds(self) -> float:
@@ -96,6 +97,8 @@ class _Run:
         self.checker = Checker(server, itertools.cycle(request_rows(500, seed=1)))
         self.memory = Memory(server, _WATCHED, plan.settle_seconds)
         self.watch = Watch(port, 0.5)
+        self.pages: list[str] = []
+        self.scrape_due = 0.0
 
     def all(self) -> Slices:
         """Both halves; memory and port are watched meanwhile."""
@@ -139,7 +142,7 @@ class _Run:
         return len(ready) == self.plan.workers
 
     def in_peace(self) -> Slices:
-        """Slices of load with and without monitoring; what is monitored is scraped, once a slice."""
+        """Slices of load with and without monitoring; what is monitored is scraped as often as it is evaluated."""
         self.load.add(self._post(_WATCHED, 2))  # the first requests of new workers are slow
         self._post(_PLAIN, 2)
         slices = Slices(
@@ -149,6 +152,8 @@ class _Run:
             self.plan.slice_seconds,
         )
         slices.run(max(2, round(self.plan.seconds / 2 / (4 * self.plan.slice_seconds))))
+        for page in self.pages:
+            self.watch.read(page)
         for tally in slices.on:
             self.load.add(tally)
         return slices
@@ -157,18 +162,19 @@ class _Run:
         return post(self.server, model, self.rows, LATENCY_CONNECTIONS, seconds)
 
     def _watched_slice(self, seconds: float) -> Tally:
-        scrapes = Repeated(self._scrape, seconds)
-        try:
+        """A slice with a scrape, when one is due; the page is read later: that is not the server's work."""
+        if time.monotonic() < self.scrape_due:
             return self._post(_WATCHED, seconds)
-        finally:
-            scrapes.end()
-
-    def _scrape(self) -> None:
-        self.watch.look()
+        self.scrape_due = time.monotonic() + self.plan.evaluate_seconds
+        with ThreadPoolExecutor(1) as pool:
+            page = pool.submit(fetch, f"http://127.0.0.1:{self.port}/metrics")
+            tally = self._post(_WATCHED, seconds)
+            self.pages.append(page.result())
+        return tally
 
     def reckoning(self) -> list[Measured]:
         """Everything but latency, once all rows are folded; then the model is unregistered."""
-        samples = wait_for("the last rows", self._settled, 60)
+        samples = wait_for("the last rows", self._settled, 240)
         total = value(samples, "rows_total") or 0.0
         sent = Tally()
         for tally in (self.load, self.checker.tally):
@@ -206,7 +212,8 @@ class _Run:
     def _settled(self) -> Samples:
         first = scrape(self.port)
         evaluated = "last_evaluation_timestamp_seconds"
-        later = wait_for("an evaluation", lambda: self._after(value(first, evaluated) or 0, evaluated))
+        patience = 30 + 3 * self.plan.evaluate_seconds
+        later = wait_for("evaluations", lambda: self._after(value(first, evaluated) or 0, evaluated), patience)
         return later if value(later, "rows_total") == value(first, "rows_total") else {}
 
     def _after(self, moment: float, evaluated: str) -> Samples:
