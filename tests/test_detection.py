@@ -7,8 +7,9 @@ import math
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 from scipy import stats
 from scipy.spatial.distance import jensenshannon
 
@@ -67,7 +68,7 @@ def test_a_baseline_is_what_the_builder_makes_of_the_same_rows(tmp_path: Path) -
     ours = trained({"x": values}, np.random.default_rng(1), rows).baseline.features[0]
     assert isinstance(ours, NumericBaseline)
     drawn = values.rows(np.random.default_rng(1), rows)
-    pd.DataFrame({"x": drawn}).to_parquet(tmp_path / "rows.parquet")
+    parquet.write_table(pa.table({"x": drawn}), tmp_path / "rows.parquet")
     theirs = build(tmp_path / "rows.parquet", rows=rows).features[0]
     assert isinstance(theirs, NumericBaseline)
     np.testing.assert_array_equal(np.sort(ours.sample), np.sort(theirs.sample))

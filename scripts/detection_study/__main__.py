@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from detection_study import cache, document, limit, onset, quiet, simulated
+from detection_study import cache, document, limit, onset, pace, quiet, simulated
 from detection_study.peers import run
 
 RESULTS = Path(__file__).with_name("results.json")
-_NO_RESULTS: dict[str, Any] = {"quiet": {}, "onset": {}, "limit": {}, "p_values": {}}
+_NO_RESULTS: dict[str, Any] = {"quiet": {}, "pace": {}, "onset": {}, "limit": {}, "p_values": {}}
 
 
 def main() -> None:
@@ -48,8 +48,12 @@ def _measure(results: dict[str, Any], arguments: argparse.Namespace) -> None:
         found = cache.collected(path, quiet.stream, range(arguments.streams), rows=arguments.rows, **common)
         results["quiet"][str(training)] = quiet.summary(found)
     if arguments.repetitions:
+        path = arguments.cache / f"pace-{name}"
+        found = cache.collected(path, pace.stream, range(arguments.repetitions), rows=arguments.rows, **common)
+        results.setdefault("pace", {})[str(training)] = paced = pace.summary(found)
         path = arguments.cache / f"onset-{name}"
-        found = cache.collected(path, onset.repetition, range(arguments.repetitions), **common)
+        haste = 1 / max(paced["ratio"], 0.01)
+        found = cache.collected(path, onset.repetition, range(arguments.repetitions), haste=haste, **common)
         results["onset"][str(training)] = onset.summary(found)
     if arguments.p_values:
         results["p_values"] = simulated.measure(arguments.p_values, seed=arguments.seed, say=_say)

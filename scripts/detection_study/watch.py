@@ -30,13 +30,17 @@ class Alarm:
         return asdict(self)
 
 
-def settings(features: Sequence[str], *, gated: bool) -> dict[str, Any]:
-    """The `drift:` section: a false alarm in 10 million rows; no effect too small, or (``gated``) the defaults."""
+def settings(features: Sequence[str], *, gated: bool, haste: float = 1.0) -> dict[str, Any]:
+    """The `drift:` section: ``haste`` false alarms in 10 million rows; no effect too small, or (``gated``) the
+    defaults. Where the budget is larger, drift ends at once, so that every alarm is counted.
+    """
     section: dict[str, Any] = {
         "windows": list(WINDOWS),
         "evaluate_every": LOOK_ROWS / ROWS_PER_SECOND,
-        "alarms": {"policy": "budget", "false_alarm_interval": BUDGET_ROWS / ROWS_PER_SECOND},
+        "alarms": {"policy": "budget", "false_alarm_interval": BUDGET_ROWS / ROWS_PER_SECOND / haste},
     }
+    if haste != 1:
+        section["alarms"]["quiet_for"] = LOOK_ROWS / ROWS_PER_SECOND
     if not gated:
         section["alarms"]["min_effect"] = {
             field.name.removeprefix("min_effect_"): 0
@@ -51,10 +55,12 @@ def settings(features: Sequence[str], *, gated: bool) -> dict[str, Any]:
 class Watch:
     """One monitor, one stream."""
 
-    def __init__(self, training: Training, *, gated: bool, seed: int) -> None:
+    def __init__(self, training: Training, *, gated: bool, seed: int, haste: float = 1.0) -> None:
         names = [feature.name for feature in training.baseline.features]
         self._now, self._training = 1_000_000.0, training
-        self._monitor = Monitor(training.baseline, settings(names, gated=gated), clock=lambda: self._now, seed=seed)
+        self._monitor = Monitor(
+            training.baseline, settings(names, gated=gated, haste=haste), clock=lambda: self._now, seed=seed
+        )
         self._drifted: set[tuple[str, str]] = set()
         self.rows = 0
 
