@@ -49,7 +49,8 @@ def _measure(results: dict[str, Any], arguments: argparse.Namespace) -> None:
         results["quiet"][str(training)] = quiet.summary(found)
     if arguments.repetitions:
         path = arguments.cache / f"pace-{name}"
-        found = cache.collected(path, pace.stream, range(arguments.repetitions), rows=arguments.rows, **common)
+        streams = range(max(1, arguments.repetitions // 2))
+        found = cache.collected(path, pace.stream, streams, rows=arguments.rows, **common)
         results.setdefault("pace", {})[str(training)] = paced = pace.summary(found)
         path = arguments.cache / f"onset-{name}"
         haste = 1 / max(paced["ratio"], 0.01)
