@@ -42,7 +42,7 @@ def test_nothing_is_called_drifted_where_nothing_has_changed() -> None:
     assert 0.5 < found["spent"] <= 1 + 1e-9
 
 
-@pytest.mark.parametrize(("name", "most"), [("mean +1 σ", 800), ("mean +0.5 σ", 2_000), ("missing 0 → 5 %", 800)])
+@pytest.mark.parametrize(("name", "most"), [("mean +1 σ", 200), ("mean +0.5 σ", 400), ("missing 0 → 5 %", 200)])
 def test_drift_is_found_in_time(name: str, most: int) -> None:
     shift = named(name)
     for number in range(3):
@@ -54,9 +54,10 @@ def test_drift_is_found_in_time(name: str, most: int) -> None:
 
 def test_under_the_default_gates_a_small_shift_is_no_drift_and_a_large_one_is() -> None:
     shifts = [named("mean +0.1 σ"), named("mean +1 σ")]
-    found = onset.repetition(0, training_rows=10_000, seed=103, shifts=shifts, gates=["defaults"])
-    assert found["mean +0.1 σ"]["defaults"]["delay"] is None
-    assert found["mean +1 σ"]["defaults"]["delay"] <= 2_000
+    found = [onset.repetition(n, training_rows=10_000, seed=103, shifts=shifts, gates=["defaults"]) for n in range(3)]
+    # some 400 rows may well have shifted by more than they should
+    assert sum(one["mean +0.1 σ"]["defaults"]["delay"] is None for one in found) >= 2
+    assert all(one["mean +1 σ"]["defaults"]["delay"] <= 400 for one in found)
 
 
 # what the streams are made of

@@ -229,6 +229,47 @@ def test_what_drifted_stays_drifted_until_it_has_been_quiet() -> None:
     assert look(2).since == clock.now
 
 
+def test_a_clock_set_back_does_not_make_drift_last_until_it_has_caught_up() -> None:
+    rng, clock = np.random.default_rng(0), Clock()
+    monitor = Monitor(baseline({"x": rng.normal(size=5000)}), {"windows": ["500 rows"]}, clock=clock, seed=0)
+    monitor.observe({"x": rng.normal(2, 1, 500)})
+    assert monitor.evaluate().drifted
+    clock.now -= 3600
+    monitor.observe({"x": rng.normal(size=600)})
+    window = monitor.evaluate().feature("x").windows["500 rows"]
+    assert (window.drifted, window.since) == (True, clock.now)
+    clock.now += 301
+    assert not monitor.evaluate().drifted
+
+
+def test_drift_is_not_forgotten_while_few_rows_come() -> None:
+    rng, clock = np.random.default_rng(0), Clock()
+    settings = {"windows": ["1m"], "alarms": {"quiet_for": "10m"}}
+    monitor = Monitor(baseline({"x": rng.normal(size=5000)}), settings, clock=clock, seed=0)
+    monitor.observe({"x": rng.normal(2, 1, 500)})
+    began = monitor.evaluate().evaluated_at
+    clock.now += 120
+    lull = monitor.evaluate()
+    assert lull.windows["1m"].state == "too_few_rows"
+    assert lull.feature("x").windows["1m"].checks == {}
+    monitor.observe({"x": rng.normal(2, 1, 500)})
+    assert monitor.evaluate().feature("x").windows["1m"].since == began
+    clock.now += 700
+    assert monitor.evaluate().feature("x").windows["1m"].since is None
+
+
+def test_a_feature_so_rare_that_the_sample_lacks_it_ends_no_evaluation() -> None:
+    rng = np.random.default_rng(0)
+    rare = dataclasses.replace(baseline({"x": np.arange(5.0)}).features[0], sample=np.full(5000, np.nan), missing=4995)
+    other = baseline({"y": rng.normal(size=5000)}).features[0]
+    known = dataclasses.replace(baseline({"x": [0.0]}), features=(rare, other))
+    monitor = Monitor(known, {"windows": ["1h"]}, clock=Clock(), seed=0)
+    monitor.observe({"x": [1.0, 2.0, *[np.nan] * 498], "y": rng.normal(2, 1, 500)})
+    report = monitor.evaluate()
+    assert {f.name for f in report.features if f.windows["1h"].drifted} == {"y"}
+    assert not {"ks", "mean", "std"} & set(report.feature("x").windows["1h"].checks)
+
+
 def test_the_textbook_forgets_at_once() -> None:
     rng, clock = np.random.default_rng(0), Clock()
     settings = {"windows": ["500 rows"], "alarms": {"policy": "classic"}}

@@ -56,9 +56,9 @@ def test_under_the_budget_each_check_is_held_against_its_own_level() -> None:
                 assert verdict.checks[check].alpha == alpha
 
 
-def test_the_first_look_of_all_is_one_at_which_panes_have_closed() -> None:
+def test_at_the_first_look_of_all_no_pane_counts_as_closed() -> None:
     budget = Budget.of([Part("x", "numeric", 1.0)], [Window("24h", DAY)], panes=32, every=15.0, interval=30 * DAY)
-    assert budget_level(budget, Alarms(), None, 5.0)(0, 0, "ks") == budget.level(0, "ks", 0, closed=True)
+    assert budget_level(budget, Alarms(), None, 5.0)(0, 0, "ks") == budget.level(0, "ks", 0, closed=False)
 
 
 def test_budget_never_exceeds_alpha_however_rare_the_looks() -> None:

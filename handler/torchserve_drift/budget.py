@@ -29,13 +29,13 @@ CATEGORICAL_SHARES: Mapping[str, float] = {
     "wrong_type": 0.02,
 }
 JOINT_SHARES: Mapping[str, float] = {"joint": 1.0}
-"""How a feature's part of the budget is shared among its checks: what is surest to find drift first has the most."""
 
 SHARES: Mapping[str, Mapping[str, float]] = {
     "numeric": NUMERIC_SHARES,
     "categorical": CATEGORICAL_SHARES,
     "joint": JOINT_SHARES,
 }
+"""How a feature's part of the budget is shared among its checks: what is surest to find drift first has the most."""
 
 JOINT_WEIGHT = 0.03
 """The part of the budget that the joint distribution has, where it is looked at."""
@@ -135,11 +135,11 @@ class Budget:
         seconds = self._pane_seconds(window)
         return least if seconds is None else max(least, 2 * seconds)
 
-    def _joint_seconds(self, window: int) -> float | None:
+    def _joint_seconds(self, window: int) -> Optional[float]:
         seconds = self.windows[window].seconds
         return None if seconds is None else seconds / JOINT_LOOKS
 
-    def _pane_seconds(self, window: int) -> float | None:
+    def _pane_seconds(self, window: int) -> Optional[float]:
         seconds = self.windows[window].seconds
         return None if seconds is None else seconds / self.panes
 

@@ -72,7 +72,7 @@ class Checks:
         alike = float(sample_design_effect(effects.max(), window.sample_rows / max(window.rows, 1)))
         if not jointly:
             return Found([*found, None], [*effects.tolist(), alike], ())
-        joint = self._joint.evidence(window.codes, pause, alike)
+        joint = self._joint.evidence(window.codes, pause, alike, self._joint_gate)
         return Found(
             [*found, {} if joint is None else {"joint": Evidence(*joint[:3], self._joint_gate)}],
             [*effects.tolist(), alike],

@@ -1,4 +1,4 @@
-"""The sequential check: since when, within a window, a feature has been unlike the baseline; every start is tried."""
+"""The sequential check: since when, within a window, a feature has been unlike the baseline; up to ten starts tried."""
 
 from __future__ import annotations
 

@@ -106,11 +106,21 @@ class Duties:
 
     def _evaluate_when_due(self, monotonic: float, pause: Callable[[], None]) -> None:
         if monotonic >= self._due and (self._turn is None or self._turn.take()):
-            self._due = monotonic + self._monitor.settings.evaluate_every
+            every = self._monitor.settings.evaluate_every
             if self._monitor.report is None:
                 self._monitor.report = self.published()  # drift goes on, whoever evaluated before
+                wait = self._until_next()
+                if wait > 0:  # looks are no more for a change of hands
+                    self._due = monotonic + wait
+                    return
+            self._due = monotonic + every
             self._guarded("evaluate", lambda: self._monitor.evaluate(pause))
             self._guarded("publish", self._publish)  # also after a failure, which nobody would see otherwise
+
+    def _until_next(self) -> float:
+        """Seconds until the evaluation after the last one, somebody else's, is due; at most one period."""
+        report, every = self._monitor.report, self._monitor.settings.evaluate_every
+        return 0.0 if report is None else min(report.evaluated_at + every - self._monitor.clock(), every)
 
     def _publish(self) -> None:
         self.snapshots = [self._monitor.snapshot()]

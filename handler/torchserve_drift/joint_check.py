@@ -80,12 +80,13 @@ class JointCheck:
         self._before: Optional[_Sample] = None
 
     def evidence(
-        self, codes: CodeRows, pause: Callable[[], None], design_effect: float = 1.0
+        self, codes: CodeRows, pause: Callable[[], None], design_effect: float = 1.0, limit: float = 0.0
     ) -> Optional[JointEvidence]:
         """What the window's sample of whole rows (F, m) shows; nothing with too few rows, or features that vary.
 
         ``design_effect`` >= 1: rows for each one that is as good as independent. ``pause`` is called every few
-        milliseconds, for a background thread to let requests through.
+        milliseconds, for a background thread to let requests through. The pair that differs most surely is chosen among
+        those whose correlation changed by ``limit`` or more, if any did: a small change must not hide a large one.
         """
         rows = codes.shape[1] / design_effect
         fewest = min(rows, self._baseline.sample_rows)
@@ -97,7 +98,8 @@ class JointCheck:
         others = [(before.own, own), (before.own, _slopes(after, before))]
         found = change(replace(after.fixed, rows=rows), before.fixed, others, pairs)
         pause()
-        best = int(found.p_value.argmin())
+        large = np.abs(found.r) >= limit
+        best = int((np.where(large, found.p_value, np.inf) if large.any() else found.p_value).argmin())
         one, other = sorted(self._features[i[best]] for i in np.nonzero(pairs))
         features = self._baseline.features
         statistic = float(found.r[best])

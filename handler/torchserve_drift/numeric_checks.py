@@ -87,7 +87,7 @@ class NumericChecks:
         self._scores = [_Scores.of(code) for code in self._codes if isinstance(code, NumericCodes)]
         self._score_means = list(np.array([scores.means for scores in self._scores]).T)
         self._counts = np.array([f.count for _, f in chosen])
-        self._counts_infinite = np.array([f.invalid == 0 for _, f in chosen])
+        self._infinite_is_outside = np.array([f.invalid == 0 for _, f in chosen])
         offsets = np.array(layout.offsets)[self._places]
         self._limits = Limits.of([f for _, f in chosen], [limits[i] for i in self._places], offsets)
         self._gates = [gates[i] for i in self._places]
@@ -106,7 +106,7 @@ class NumericChecks:
         self._add_distributions(found, window, of_sample, pause)
         tally, offsets = window.tally, self._limits.offsets
         # infinities are beyond every range, unless the baseline had some
-        infinite = tally[offsets + at.INFINITE] * self._counts_infinite
+        infinite = tally[offsets + at.INFINITE] * self._infinite_is_outside
         valid, outside = tally[offsets + at.VALID] + infinite, tally[offsets + at.OUTSIDE] + infinite
         p_values = proportions.beyond_range_p(np.floor(outside / effects), np.floor(valid / effects), self._counts)
         shares = outside / np.maximum(valid, 1)
@@ -127,10 +127,11 @@ class NumericChecks:
         d, n, rows, *means = np.array(measured).T
         m = np.where(rows > 0, np.maximum(rows / effects, 1), 0)
         p_ks = kolmogorov.two_sample_p(d, n, m)
-        # of a few rows no rank test can be as sure as the formula claims to be
-        bounds = np.clip(KS_SAFETY * p_ks, kolmogorov.least_two_sample_p(n, m), 1)
+        # of a few rows no rank test can be as sure as a formula claims to be
+        least = kolmogorov.least_two_sample_p(n, m)
+        bounds = np.clip(KS_SAFETY * p_ks, least, 1)
         pairs = zip(_score_moments(m, means), _score_moments(n, self._score_means))
-        p_mean, p_std = (shift_p(now, then) for now, then in pairs)
+        p_mean, p_std = (np.maximum(shift_p(now, then), least) for now, then in pairs)
         shifts, ratios = shifts_of(window.tally, self._limits)
         columns = (d, p_ks, bounds, shifts, p_mean, ratios, p_std, self._limits.mean, self._limits.std)
         table = zip(self._places.tolist(), m > 0, self._gates, *(column.tolist() for column in columns))
@@ -149,7 +150,7 @@ def _measure(sample: npt.NDArray[np.uint16], codes: NumericCodes, table: Floats)
     present = ordered[: ordered.searchsorted(MISSING_CODE)].astype(np.intp)
     if len(present) and present[-1] >= len(table):  # no code of this baseline: somebody else wrote into the pool
         present = np.minimum(present, len(table) - 1)
-    if not len(present):
+    if not len(present) or not codes.sample_count:
         return (np.nan, codes.sample_count, 0, *[np.nan] * 5)
     d = ks_from_sorted_codes(present, codes.below, codes.at)
     return (d, codes.sample_count, len(present), *_power_means(table.take(present)))
@@ -164,6 +165,8 @@ class _Scores:
 
     @classmethod
     def of(cls, codes: NumericCodes) -> _Scores:
+        if not codes.sample_count:  # values so rare that the sample has none: there is no distribution to compare
+            return cls(np.zeros(1), _power_means(np.empty(0)))
         cumulative = np.round(codes.at[1::2] * codes.sample_count).astype(np.int64)
         table = normal_scores(cumulative).z
         return cls(table, _power_means(np.repeat(table[1::2], np.diff(cumulative, prepend=0))))
@@ -175,7 +178,7 @@ def _power_means(z: Floats) -> tuple[float, ...]:
 
     About the sample's own mean, so that a shift does not pass for a spread, nor hide one.
     """
-    count = len(z)
+    count = max(len(z), 1)
     mean = float(z.sum()) / count
     centred = z - mean
     square = centred * centred

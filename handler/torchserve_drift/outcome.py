@@ -61,14 +61,13 @@ class Outcome:
         self, index: int, looks: Sequence[Look], past: Mapping[str, FeatureWindow], now: float
     ) -> Iterator[tuple[str, FeatureWindow]]:
         for w, (window, look) in enumerate(zip(self.budget.windows, looks)):
-            if look.found is None or look.verdicts is None:
-                yield window.label, FeatureWindow(False, None, {})
+            before = _not_in_the_future(past.get(window.label), now)
+            if look.found is None or look.verdicts is None:  # too few rows for a verdict, but drift is not forgotten
+                yield window.label, self._as_it_was(w, replace(before, checks={}) if before else None, now)
                 continue
-            verdict, before = look.verdicts[index], past.get(window.label)
+            verdict = look.verdicts[index]
             if verdict is None:  # not looked at: what was found last still stands
-                drifted = self._lasts(w, before, now)
-                last = before or FeatureWindow(False, None, {})
-                yield window.label, replace(last, drifted=drifted, since=last.since if drifted else None)
+                yield window.label, self._as_it_was(w, before, now)
                 continue
             last_failed = now if verdict.drifted else before.last_failed if before is not None else None
             drifted = verdict.drifted or self._lasts(w, before, now)
@@ -85,11 +84,22 @@ class Outcome:
                 ),
             )
 
+    def _as_it_was(self, w: int, before: Optional[FeatureWindow], now: float) -> FeatureWindow:
+        drifted, last = self._lasts(w, before, now), before or FeatureWindow(False, None, {})
+        return replace(last, drifted=drifted, since=last.since if drifted else None)
+
     def _lasts(self, w: int, before: Optional[FeatureWindow], now: float) -> bool:
         """Whether drift of which no check fails now goes on all the same: it ends after a while of quiet only."""
         if self.alarms.policy == "classic" or before is None or not before.drifted or before.last_failed is None:
             return False
         return now - before.last_failed < self.budget.quiet_seconds(w, self.alarms.quiet_for)
+
+
+def _not_in_the_future(before: Optional[FeatureWindow], now: float) -> Optional[FeatureWindow]:
+    """What was found before the clock was set back: as if it had been found just now, or it would last until then."""
+    if before is None or before.last_failed is None or before.last_failed <= now:
+        return before
+    return replace(before, last_failed=now, since=min(before.since, now) if before.since is not None else None)
 
 
 def _window(label: str, look: Look, features: Sequence[FeatureReport]) -> WindowReport:

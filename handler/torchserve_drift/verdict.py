@@ -74,8 +74,11 @@ def common_level(windows: Sequence[WindowEvidence], alarms: Alarms) -> float:
 
 
 def budget_level(budget: Budget, alarms: Alarms, before: Optional[float], now: float) -> Level:
-    """The levels of ``policy: budget`` at a look at ``now``, the last one having been at ``before`` (seconds)."""
-    closed = [before is None or budget.closes(w, before, now) for w in range(len(budget.windows))]
+    """The levels of ``policy: budget`` at a look at ``now``, the last one having been at ``before`` (seconds).
+
+    At a first look no pane counts as closed: a worker that starts again and again must not spend the budget with it.
+    """
+    closed = [before is not None and budget.closes(w, before, now) for w in range(len(budget.windows))]
     return lambda w, f, check: min(budget.level(f, check, w, closed=closed[w]), alarms.alpha)
 
 

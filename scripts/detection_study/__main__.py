@@ -48,12 +48,12 @@ def _measure(results: dict[str, Any], arguments: argparse.Namespace) -> None:
         found = cache.collected(path, quiet.stream, range(arguments.streams), rows=arguments.rows, **common)
         results["quiet"][str(training)] = quiet.summary(found)
     if arguments.repetitions:
-        path = arguments.cache / f"pace-{name}"
+        path = arguments.cache / f"pace-{arguments.rows}-{name}"
         streams = range(max(1, arguments.repetitions // 2))
         found = cache.collected(path, pace.stream, streams, rows=arguments.rows, **common)
         results.setdefault("pace", {})[str(training)] = paced = pace.summary(found)
-        path = arguments.cache / f"onset-{name}"
         haste = 1 / max(paced["ratio"], 0.01)
+        path = arguments.cache / f"onset-{haste:.4g}-{name}"
         found = cache.collected(path, onset.repetition, range(arguments.repetitions), haste=haste, **common)
         results["onset"][str(training)] = onset.summary(found)
     if arguments.p_values:

@@ -19,7 +19,8 @@ def calibration(p_values: npt.NDArray[np.float64]) -> dict[str, Any]:
 
     Returns
     -------
-    ``ks_p``: the p-value of the Kolmogorov-Smirnov test for uniformity of the first `UNIFORM` (small: they are not); ``ties``: the
+    ``ks_p``: the p-value of the Kolmogorov-Smirnov test for uniformity of the first `UNIFORM` (small: they are not);
+    ``ties``: the
     share of p-values that are not the only ones of their size, by which a test of counts is known; ``rates``: the
     share of p-values at or below each of `LEVELS`; ``factors``: those divided by the level, with exact 95 % bounds of
     the binomial share: a lower bound above 1 says that the check cries wolf at that level.

@@ -33,6 +33,7 @@ def stream(number: int, *, rows: int, training_rows: int, seed: int) -> dict[str
     below: dict[str, list[int]] = defaultdict(lambda: [0] * len(FACTORS))
     levels: dict[str, list[int]] = defaultdict(lambda: [0] * (len(LEVELS) + 1))
     single: dict[str, list[float]] = defaultdict(list)
+    seen: dict[tuple[str, str], Any] = {}
     for start in range(0, rows, 50 * LOOK_ROWS):  # the traffic of a long stream need not be in memory
         block = rows_of(ALL, rng, min(50 * LOOK_ROWS, rows - start))
         for report, new in watch.looks(block):
@@ -40,6 +41,9 @@ def stream(number: int, *, rows: int, training_rows: int, seed: int) -> dict[str
             for feature in report.features:
                 family = _family(feature.name)
                 for label, window in feature.windows.items():
+                    if window.checks is seen.get((feature.name, label)):  # not looked at, but as it was last
+                        continue
+                    seen[feature.name, label] = window.checks
                     for name, check in window.checks.items():
                         if check.p_value is None or check.alpha is None:
                             continue

@@ -32,7 +32,7 @@ class Alarm:
 
 def settings(features: Sequence[str], *, gated: bool, haste: float = 1.0) -> dict[str, Any]:
     """The `drift:` section: ``haste`` false alarms in 10 million rows; no effect too small, or (``gated``) the
-    defaults. Where the budget is larger, drift ends at once, so that every alarm is counted.
+    defaults. Where the budget is larger, drift ends soon.
     """
     section: dict[str, Any] = {
         "windows": list(WINDOWS),
