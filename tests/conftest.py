@@ -1,4 +1,4 @@
-"""The source tree and the tests' own modules can be imported, installed or not."""
+"""The source tree, the scripts' packages and the tests' own modules can be imported, installed or not."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from hypothesis import settings
 
 _TESTS = Path(__file__).parent
-for folder in (_TESTS, _TESTS.parent / "handler"):
+for folder in (_TESTS, _TESTS.parent / "scripts", _TESTS.parent / "handler"):
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 

@@ -21,7 +21,7 @@ from torchserve_drift.features.schema import category_key
 def numeric(name: str, values: Sequence[float], importance: float = 1.0, sample: Any = None) -> NumericBaseline:
     values = np.asarray(values, dtype=float)
     finite = values[np.isfinite(values)]
-    edges = np.unique(np.quantile(finite, [*np.arange(1, 20) / 20, 1.0])) if len(finite) else np.empty(0)
+    edges = np.unique(np.quantile(finite, [*QUANTILE_LEVELS, 1.0])) if len(finite) else np.empty(0)
     kept = values if sample is None else np.asarray(sample, dtype=float)
     return NumericBaseline(
         name=name,

@@ -153,10 +153,11 @@ def torchserve(
 
 
 @contextlib.contextmanager
-def prometheus(targets: Sequence[str], interval: str = "1s", timeout: float = 30) -> Iterator[Prometheus]:
-    """A Prometheus that scrapes ``targets`` (``host:port``) every ``interval``."""
+def prometheus(targets: Sequence[str], interval: str = "1s", timeout: float = 30, **job: Any) -> Iterator[Prometheus]:
+    """A Prometheus that scrapes ``targets`` (``host:port``) every ``interval``; ``job`` are further keys, such as of
+    TLS."""
     with _home("prom-") as home:
-        jobs = [{"job_name": "torchserve-drift", "static_configs": [{"targets": list(targets)}]}]
+        jobs = [{"job_name": "torchserve-drift", "static_configs": [{"targets": list(targets)}], **job}]
         settings = {"global": {"scrape_interval": interval, "scrape_timeout": interval}, "scrape_configs": jobs}
         (home / "prometheus.yml").write_text(json.dumps(settings))
         (port,) = free_ports(1)

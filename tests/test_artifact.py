@@ -15,7 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from torchserve_drift.baseline import artifact
-from torchserve_drift.baseline.profile import MISSING_CODE, Baseline, CategoricalBaseline, NumericBaseline
+from torchserve_drift.baseline.profile import (
+    CATEGORICAL_EFFECTS,
+    MISSING_CODE,
+    NUMERIC_EFFECTS,
+    Baseline,
+    CategoricalBaseline,
+    NumericBaseline,
+)
 from torchserve_drift.errors import BaselineError
 from torchserve_drift.features.schema import Feature
 
@@ -30,7 +37,7 @@ def numeric(name="age", importance=0.5, rows=4):
         std=1.0,
         minimum=1.0,
         maximum=3.0,
-        quantiles=np.linspace(1, 3, 21),
+        quantiles=np.linspace(1, 3, 27),
         edges=np.array([1.0, 2.0, 3.0]),
         edge_counts=np.array([1, 2, rows - 1]),
         sample=np.array([1.0, np.nan, 3.0]),
@@ -42,7 +49,7 @@ def empty_numeric(name="nothing", rows=4):
     nan = np.nan
     nothing = np.array([])
     return NumericBaseline(
-        name, 0, rows, 0, nan, 0.0, nan, nan, np.full(21, nan), nothing, nothing.astype(int), np.full(3, nan), 0.0
+        name, 0, rows, 0, nan, 0.0, nan, nan, np.full(27, nan), nothing, nothing.astype(int), np.full(3, nan), 0.0
     )
 
 
@@ -51,15 +58,29 @@ def categorical(name="city", importance=0.5):
     return CategoricalBaseline(name, ("Ulm", "Köln \ud800\n"), np.array([2, 1]), 1, sample, importance)
 
 
+def seasoned(*features):
+    """`small`, built with times."""
+    some = features or (numeric(), categorical(), empty_numeric())
+    effects = {"numeric": NUMERIC_EFFECTS, "categorical": CATEGORICAL_EFFECTS}
+    values = {kind: {check: np.array([0.25, i / 8]) for i, check in enumerate(effects[kind])} for kind in effects}
+    made = small(*(replace(feature, variation=values[feature.kind]) for feature in some))
+    return replace(made, joint_variation=np.array([0.5, 0.125]))
+
+
 def small(*features):
     return Baseline(features or (numeric(), categorical(), empty_numeric()), 4, "2024-01-01T00:00:00Z", 7)
 
 
 def same(one, other):
     assert (one.rows, one.created, one.seed, one.schema) == (other.rows, other.created, other.seed, other.schema)
+    np.testing.assert_array_equal(one.joint_variation, other.joint_variation)
     for a, b in zip(one.features, other.features):
         assert type(a) is type(b)
         for field, value in vars(a).items():
+            if field == "variation":
+                effects = [{check: v.tolist() for check, v in feature.variation.items()} for feature in (a, b)]
+                assert effects[0] == effects[1]
+                continue
             if isinstance(value, np.ndarray):
                 assert getattr(b, field).dtype == value.dtype
             np.testing.assert_array_equal(getattr(b, field), value)
@@ -82,9 +103,9 @@ def signed(data):
     return bytes(blank)
 
 
-def forged(change_content=None, change_arrays=None, **tensors):
+def forged(change_content=None, change_arrays=None, baseline=None, **tensors):
     """A file with a right digest whose JSON or tensors an attacker changed."""
-    data = artifact.to_bytes(small())
+    data = artifact.to_bytes(baseline or small())
     content, arrays = content_of(data), safetensors.numpy.load(data)
     if change_content:
         change_content(content)
@@ -122,8 +143,25 @@ def test_what_is_saved_is_loaded(tmp_path):
 
 def test_one_kind_of_feature_only():
     for feature in (numeric(importance=1.0), categorical(importance=1.0)):
-        data = artifact.to_bytes(small(feature))
-        same(artifact.from_bytes(data, "b"), small(feature))
+        for made in (small(feature), seasoned(feature)):
+            same(artifact.from_bytes(artifact.to_bytes(made), "b"), made)
+
+
+def test_variation_is_saved_in_the_order_of_the_format():
+    data = artifact.to_bytes(seasoned())
+    loaded = artifact.from_bytes(data, "b")
+    same(loaded, seasoned())
+    assert loaded.spans == content_of(data)["spans"] == 2
+    assert content_of(SMALL)["spans"] == 0
+    arrays = safetensors.numpy.load(data)
+    assert arrays["numeric.variation"].shape == (2, 5, 2)
+    assert arrays["categorical.variation"][0, :, 1].tolist() == [0, 1 / 8, 2 / 8, 3 / 8]
+    assert arrays["joint.variation"].tolist() == loaded.joint_variation.tolist() == [0.5, 0.125]
+    assert loaded.joint_tolerance == 0.5
+    assert artifact.from_bytes(SMALL, "b").joint_tolerance == 0
+    age, city, _ = loaded.features
+    assert [age.tolerance(check) for check in ("ks", "mean", "range", "missing")] == [0.25, 0.25, 0.375, 0.5]
+    assert [city.tolerance(check) for check in ("chi2", "missing", "ks")] == [0.25, 0.375, 0]
 
 
 def test_a_category_column_without_any_value():
@@ -217,15 +255,20 @@ def test_a_huge_declared_header_is_refused_without_allocating():
 
 
 def test_a_newer_version_says_so():
-    message = refused(forged(lambda content: content.update(format_version=2)))
-    assert message.endswith("its format_version must be 1, got 2; update torchserve-drift")
+    message = refused(forged(lambda content: content.update(format_version=3)))
+    assert message.endswith("its format_version must be 2, got 3; update torchserve-drift")
+
+
+def test_an_older_version_says_what_to_do():
+    message = refused(forged(lambda content: content.update(format_version=1)))
+    assert message.endswith("its format_version must be 2, got 1; build it anew")
 
 
 def test_version_is_reported_before_other_contents():
     def change(content):
         content.update(format_version=9, rows="many", future=1)
 
-    assert "format_version must be 1, got 9" in refused(forged(change))
+    assert "format_version must be 2, got 9" in refused(forged(change))
 
 
 def _set(name, place, value):
@@ -255,7 +298,7 @@ def _edges(*values):
         (_set("numeric.moments", (0, 1), -1.0), "feature 'age': std must be 0 or more"),
         (_set("numeric.quantiles", (0, 3), np.nan), "feature 'age': quantiles must rise"),
         (_set("numeric.quantiles", (0, 3), 2.9), "feature 'age': quantiles must rise"),
-        (_set("numeric.quantiles", (0, 20), np.inf), "feature 'age': quantiles must rise"),
+        (_set("numeric.quantiles", (0, 26), np.inf), "feature 'age': quantiles must rise"),
         (_edges(1.0, 1.0, 3.0), "feature 'age': edges must rise strictly"),
         (_edges(-np.inf, 1.0, 3.0), "feature 'age': edges must rise strictly"),
         (_edges(1.0, 2.0, 2.5), "feature 'age': edges must rise strictly"),
@@ -280,6 +323,42 @@ def _edges(*values):
 )
 def test_inconsistent_arrays_are_refused_when_read(change, reason):
     assert reason in refused(forged(change_arrays=change))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -0.1])
+@pytest.mark.parametrize("check", range(5))
+@pytest.mark.parametrize(("name", "feature"), [("numeric.variation", "age"), ("categorical.variation", "city")])
+def test_variation_that_cannot_be_is_refused(name, feature, check, value):
+    place = (0, check % (5 if feature == "age" else 4), 1)
+    message = refused(forged(change_arrays=_set(name, place, value), baseline=seasoned()))
+    assert f"feature {feature!r}: variation must be 0 or more, finite" in message
+
+
+@pytest.mark.parametrize(("check", "is_share"), [(0, True), (1, False), (2, False), (3, True), (4, True)])
+def test_shares_are_at_most_one(check, is_share):
+    data = forged(change_arrays=_set("numeric.variation", (1, check, 0), 1.5), baseline=seasoned())
+    if is_share:
+        assert "feature 'nothing': variation must be" in refused(data)
+    else:
+        assert artifact.from_bytes(data, "b").features[2].variation[NUMERIC_EFFECTS[check]][0] == 1.5
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -0.1, 1.1])
+def test_joint_variation_that_cannot_be_is_refused(value):
+    message = refused(forged(change_arrays=_set("joint.variation", 1, value), baseline=seasoned()))
+    assert message.endswith("its joint variation must be from 0 to 1, got other values")
+
+
+@pytest.mark.parametrize("joint", [np.zeros(0), np.zeros(3)])
+def test_joint_variation_of_other_spans_is_not_written(joint):
+    with pytest.raises(BaselineError, match=r"^a baseline's joint.variation must have the shape \(2,\), got \(\d,\)$"):
+        artifact.to_bytes(replace(seasoned(), joint_variation=joint))
+
+
+@pytest.mark.parametrize("spans", [0, 1, 3])
+def test_spans_are_those_of_the_tensors(spans):
+    message = refused(forged(lambda content: content.update(spans=spans), baseline=seasoned()))
+    assert message.endswith("got others at 'categorical.variation'")
 
 
 @pytest.mark.parametrize(
@@ -310,6 +389,7 @@ def test_other_tensors_are_refused(tensors, at):
         (lambda c: c.update(rows=True), "its rows must be an integer"),
         (lambda c: c.update(sample_rows=32_001, rows=10**6), "sample_rows must be an integer from 1 to 32000"),
         (lambda c: c.update(seed=-1), "its seed must be an integer"),
+        (lambda c: c.update(spans=101), "its spans must be an integer from 0 to 100, got 101"),
         (lambda c: c.update(created="yesterday"), "time of creation must be ISO 8601 in UTC, got 'yesterday'"),
         (lambda c: c.pop("seed"), "metadata must have the keys"),
     ],
@@ -336,6 +416,13 @@ def test_what_contradicts_itself_is_not_written(broken, tmp_path):
     with pytest.raises(BaselineError):
         small(broken).save(tmp_path / "b.safetensors")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("variation", [{}, {"ks": np.zeros(2)}, {check: np.zeros(3) for check in NUMERIC_EFFECTS}])
+def test_variation_of_other_spans_or_checks_is_not_written(variation):
+    first = seasoned(numeric(importance=1.0)).features[0]
+    with pytest.raises(BaselineError, match=r"^the features of a baseline must have arrays of the same shapes"):
+        artifact.to_bytes(small(first, replace(numeric("two", importance=0.0), variation=variation)))
 
 
 def test_samples_of_different_lengths_are_not_written():

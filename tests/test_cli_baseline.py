@@ -66,6 +66,7 @@ def test_several_columns_are_excluded(run, small, tmp_path):
         "sample_rows": 3,
         "numeric": 2,
         "categorical": 0,
+        "spans": 0,
         "created": baseline.created,
         "sha256": baseline.sha256,
     }
@@ -80,6 +81,8 @@ def test_several_columns_are_excluded(run, small, tmp_path):
             [FLIGHTS, "--importance", "none.json"],
             "importance file 'none.json' cannot be read: No such file or directory",
         ),
+        ([FLIGHTS, "--time", "clock"], "--time must name a column of the data, got 'clock'"),
+        ([FLIGHTS, "--spans", "1"], "spans must be an integer from 2 to 100, got 1"),
         ([FLIGHTS, "--rows", "0"], "rows must be an integer from 1 to 32000, got 0"),
         ([FLIGHTS, "--rows", "many"], "Invalid value for '--rows': 'many' is not a valid integer."),
     ],
@@ -141,6 +144,33 @@ def test_show(run, flights):
     shares = frame["carrier"].value_counts(normalize=True)
     listed = ", ".join(f"{name} {share:.1%}" for name, share in shares[:10].items())
     assert f"{listed}, {len(shares) - 10} more" in carrier
+
+
+def test_times_give_tolerances(run, tmp_path):
+    lines = [f"{i % 3},{i // 3},{i},{'ab'[i > 7]}" for i in range(12)]
+    (tmp_path / "d.csv").write_text("\n".join(["hour,day,x,c", *lines]))
+    output = tmp_path / "b"
+    code, out, err = run(
+        "baseline", tmp_path / "d.csv", "-o", output, "--time", "day", "--time", "hour", "--spans", "3"
+    )
+    assert (code, err) == (0, "")
+    assert "1 numeric and 1 categorical features of 12 rows, a sample of 12, 3 spans of time, sha256" in out
+    x, c = Baseline.load(output).features
+    _, out, _ = run("show", output)
+    assert re.search(r"^spans +3 +$", out, re.MULTILINE)
+    table = out[out.index("tolerance: the largest effect") :]
+    for feature in (x, c):
+        (row,) = (line for line in table.splitlines() if f"│ {feature.name} " in line)
+        cells = [cell.strip() for cell in row.strip("│").split("│")]
+        checks = ("ks", "mean", "std", "range", "missing", "chi2", "frequency", "new_category")
+        expected = [f"{feature.tolerance(check):.3g}" if check in feature.variation else "-" for check in checks]
+        assert cells == [feature.name, *expected]
+    assert "tolerance of the joint distribution: 0\n" in out
+    content = json.loads(run("show", output, "--json")[1])
+    assert content["spans"] == 3
+    assert content["joint"] == {"tolerance": 0, "variation": [0, 0, 0]}
+    assert content["features"][1]["tolerance"]["chi2"] == c.tolerance("chi2") > 0.5
+    assert content["features"][0]["variation"]["range"] == [1, 0, 1]
 
 
 def test_show_json(run, flights):

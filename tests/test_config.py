@@ -63,7 +63,8 @@ def test_every_key_has_its_effect() -> None:
                 "policy": "bonferroni",
                 "false_alarm_interval": "2w",
                 "alpha": "0.01",
-                "min_effect": {"ks": 0, "cramers_v": 1},
+                "quiet_for": "1h",
+                "min_effect": {"ks": 0, "cramers_v": 1, "joint": 0.2, "learned": "true"},
             },
             "features": {
                 "x": {
@@ -73,6 +74,7 @@ def test_every_key_has_its_effect() -> None:
                     "new_category_ratio": 0.4,
                     "missing_shift": 0.5,
                     "range_ratio": 0.6,
+                    "wrong_type_ratio": 0.7,
                 },
                 7: None,
             },
@@ -95,12 +97,19 @@ def test_every_key_has_its_effect() -> None:
         reservoir_rows=100,
         min_rows=1,
         evaluate_every=0.25,
-        alarms=Alarms("bonferroni", 14 * 86400.0, 0.01, 0.0, 1.0),
-        features={"x": Thresholds(1.0, 2.0, 0.3, 0.4, 0.5, 0.6), "7": Thresholds()},
+        alarms=Alarms("bonferroni", 14 * 86400.0, 0.01, 3600.0, 0.0, 1.0, 0.2, True),
+        features={"x": Thresholds(1.0, 2.0, 0.3, 0.4, 0.5, 0.6, 0.7), "7": Thresholds()},
         export=Export("[::1]:0", True, 3, 4, "c", "k", "a"),
         state_dir="/var/lib/drift",
     )
     assert (settings.export.host, settings.export.port) == ("::1", 0)
+
+
+def test_learned_limits_may_be_asked_for_in_a_word() -> None:
+    for section in ("learned", {"learned": True}):
+        assert Settings.from_mapping({"alarms": {"min_effect": section}}).alarms == Alarms(min_effect_learned=True)
+    variables = {"TORCHSERVE_DRIFT_ALARMS__MIN_EFFECT": "learned"}
+    assert Settings.from_mapping({}, variables).alarms.min_effect_learned
 
 
 KNOWN = (
@@ -115,8 +124,14 @@ KNOWN = (
         ([], "drift must be a section of settings, got []"),
         ("x", "drift must be a section of settings, got 'x'"),
         ({"window": 1}, f"unknown setting window; known here: {KNOWN}"),
-        ({"alarms": {"p": 1}}, "unknown setting alarms.p; known here: alpha, false_alarm_interval, min_effect, policy"),
-        ({"alarms": {"min_effect": {"psi": 1}}}, "unknown setting alarms.min_effect.psi; known here: cramers_v, ks"),
+        (
+            {"alarms": {"p": 1}},
+            "unknown setting alarms.p; known here: alpha, false_alarm_interval, min_effect, policy, quiet_for",
+        ),
+        (
+            {"alarms": {"min_effect": {"psi": 1}}},
+            "unknown setting alarms.min_effect.psi; known here: cramers_v, joint, ks, learned",
+        ),
         (
             {"export": {"port": 1}},
             "unknown setting export.port; known here: "
@@ -125,7 +140,7 @@ KNOWN = (
         (
             {"features": {"age": {"mean": 1}}},
             "unknown setting features.age.mean; known here: "
-            "frequency_shift, mean_shift, missing_shift, new_category_ratio, range_ratio, std_shift",
+            "frequency_shift, mean_shift, missing_shift, new_category_ratio, range_ratio, std_shift, wrong_type_ratio",
         ),
         ({"alarms": 3}, "alarms must be a section of settings, got 3"),
         ({"alarms": {"min_effect": 0.1}}, "alarms.min_effect must be a section of settings, got 0.1"),

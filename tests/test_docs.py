@@ -18,6 +18,7 @@ import click
 import pytest
 import yaml
 
+from torchserve_drift.budget import CATEGORICAL_SHARES, NUMERIC_SHARES, Budget, Part
 from torchserve_drift.checks import CATEGORICAL_CHECKS, NUMERIC_CHECKS
 from torchserve_drift.cli import COMMANDS, application
 from torchserve_drift.config import POLICIES, PREFIX, Alarms, Export, Settings, Thresholds
@@ -167,28 +168,46 @@ def test_a_documented_range_is_the_range(
 
 
 def test_ranges_are_documented_where_there_are_some() -> None:
-    assert len(list(documented_ranges())) == 13
+    assert len(list(documented_ranges())) == 16
 
 
 def test_every_policy_and_check_is_explained() -> None:
     for policy in POLICIES:
         assert f"**`{policy}`**" in read("docs/configuration.md")
     explained = " ".join(cells[2] for cells in thresholds_table().values())
-    assert {"ks", "chi2", *re.findall(r"`(\w+)`: ", explained)} == {*NUMERIC_CHECKS, *CATEGORICAL_CHECKS}
+    assert {"ks", "chi2", "cusum", *re.findall(r"`(\w+)`: ", explained)} == {*NUMERIC_CHECKS, *CATEGORICAL_CHECKS}
 
 
 def test_the_arithmetic_of_the_budget() -> None:
-    from torchserve_drift.verdict import level
-
-    checks = 10 * len(NUMERIC_CHECKS) + 5 * len(CATEGORICAL_CHECKS)
-    alpha = level([None] * 3, Alarms(), evaluate_every=Settings().evaluate_every, checks_per_window=checks)
+    parts = [
+        *(Part(f"n{i}", "numeric", 1 / 15) for i in range(10)),
+        *(Part(f"c{i}", "categorical", 1 / 15) for i in range(5)),
+    ]
+    settings = Settings()
+    budget = Budget.of(
+        [*parts, Part("_joint", "joint", 0.0)],
+        settings.windows,
+        panes=32,
+        every=settings.evaluate_every,
+        interval=settings.alarms.false_alarm_interval,
+    )
+    alpha = budget.level(0, "ks", 0, closed=True)
     text = " ".join(read("docs/configuration.md").split())
-    assert f"Ten numeric and five categorical features are {checks} checks" in text
-    assert f"in three windows {3 * checks} p-values at every look; 30 days have 172,800 looks of 15 seconds" in text
-    assert f"alpha = 1 / (172,800 × {3 * checks}) = {alpha:.1e}".replace("e-08", "e-8") in text
+    assert f"`ks` has 0.07 × 0.97 / 15 / 3 × 15 s / 30 d = {alpha:.1e} in".replace("e-09", "e-9") in text
     least = {a: math.sqrt(-math.log(a / 2) / 2 * (1 / 4096 + 1 / 10_000)) for a in (alpha, 0.05)}
     assert f"from a distance of {least[alpha]:.3f} on, where {least[0.05]:.3f} would do for alpha = 0.05" in text
     assert f"{1 - 0.95**20:.0%}".replace("%", " %") + " of looks" in text
+    ratio = budget.level(0, "ks", 2, closed=True) / budget.level(0, "ks", 0, closed=True)
+    assert f"of 24 hours one in 180, whose level is {ratio:.0f} times that of a short window" in text
+
+
+def test_the_shares_of_the_budget() -> None:
+    rows = table_rows(read("docs/configuration.md"), "| check | of a numeric feature's part | of a categorical one's |")
+    found: tuple[dict[str, float], dict[str, float]] = ({}, {})
+    for checks, *cells in rows:
+        for shares, cell in zip(found, cells):
+            shares.update(dict.fromkeys(re.findall(r"`(\w+)`", checks), float(cell.split()[0])) if cell else {})
+    assert found == (dict(NUMERIC_SHARES), dict(CATEGORICAL_SHARES))
 
 
 # commands
@@ -346,3 +365,26 @@ def test_fences_are_closed_and_name_their_language(name: str) -> None:
     assert all(len(line) > 3 for line in fences[::2])
     assert all(line == "```" for line in fences[1::2])
     assert len(fences) % 2 == 0
+
+
+# reliability and security
+
+
+def names_of_tests() -> dict[str, set[str]]:
+    return {
+        path.stem: set(re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE))
+        for path in (ROOT / "tests").glob("test_*.py")
+    }
+
+
+@pytest.mark.parametrize("name", ["docs/reliability.md", "docs/security.md"])
+def test_every_test_that_a_promise_leans_on_is_there(name: str) -> None:
+    named = set(re.findall(r"`(test_\w+)`", read(name)))
+    assert len(named) > 20
+    assert named - set().union(*names_of_tests().values()) == set()
+
+
+def test_every_fault_of_a_server_is_a_promise() -> None:
+    named = set(re.findall(r"`(test_\w+)`", read("docs/reliability.md")))
+    missing = names_of_tests()["test_server_faults"] - named
+    assert missing == {"test_the_rows_of_these_tests_have_p_values_of_all_sizes"}

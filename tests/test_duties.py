@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -19,7 +20,7 @@ import pytest
 from profiles import baseline
 from servers import free_ports, wait_for
 from torchserve_drift import Monitor
-from torchserve_drift.duties import Duties
+from torchserve_drift.duties import Duties, _Turn
 from torchserve_drift.export.board import Board, introduce, publish
 
 KNOWN = {"x": np.random.default_rng(0).normal(size=500)}
@@ -79,6 +80,42 @@ def test_one_of_several_evaluates_and_another_takes_over(tmp_path: Path) -> None
         one.stop()
 
 
+def test_a_port_that_a_stranger_has_is_said_once_and_one_that_a_sibling_has_never(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (port,) = free_ports(1)
+    address = f"127.0.0.1:{port}"
+    (tmp_path / "ours").mkdir()
+    directory = registered(tmp_path / "ours", "m", port, tmp_path / "model")
+    watched = monitor(directory, port)
+    duties = Duties(watched, Board(tmp_path / "ours", address))
+    duties._port.show(duties._shown)
+
+    def rounds() -> int:
+        for _ in range(50):
+            duties.run_once(0.0, no_pause)
+        return caplog.text.count(f"metrics are not shown: {address} belongs to another")
+
+    sibling = _Turn(Board(tmp_path / "ours", address).port_lock)
+    with socket.socket() as stranger:
+        stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        stranger.bind(("127.0.0.1", port))
+        stranger.listen()
+        assert sibling.take()
+        assert rounds() == 0
+        sibling.give_up()
+        assert rounds() == 1
+        assert rounds() == 1
+    assert rounds() == 1
+    assert duties._port.number == port
+    assert not sibling.take()  # others learn that the port is ours
+    duties._port.hide(duties._shown)
+    duties.stop()
+    watched.stop()
+    assert sibling.take()
+    sibling.give_up()
+
+
 def test_a_fault_of_an_evaluation_is_published_and_the_next_one_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,6 +147,20 @@ def test_the_board_hides_and_clears_what_is_gone(tmp_path: Path) -> None:
     assert board.snapshots() == []
     assert not ours.exists()
     assert other.exists()
+    watched.stop()
+
+
+def test_a_worker_that_outlives_its_model_shows_it_no_more(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    directory = registered(tmp_path, "m", port, tmp_path / "model")
+    watched = monitor(directory, port)
+    duties = Duties(watched, Board(tmp_path, f"127.0.0.1:{port}"))
+    duties.run_once(0.0, no_pause)
+    assert {shown["model_name"] for shown in duties._shown()} == {"model"}
+    (tmp_path / "model").rmdir()
+    duties.run_once(100.0, no_pause)
+    assert duties._shown() == []
+    duties.stop()
     watched.stop()
 
 

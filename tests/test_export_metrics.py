@@ -16,7 +16,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from snapshots import categorical, check, found, hostile, numeric, report, snapshot, usual, window
-from torchserve_drift.export.families import METRICS, PREFIX, bound
+from torchserve_drift.export.families import METRICS, PREFIX
+from torchserve_drift.export.labels import bound
 from torchserve_drift.export.metrics import SnapshotCollector, accepted, render
 
 OPENMETRICS = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"

@@ -11,7 +11,6 @@ import re
 import resource
 import socket
 import ssl
-import subprocess
 import threading
 import time
 
@@ -19,6 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from certificates import authorities, openssl
 from snapshots import numeric, snapshot, usual
 from torchserve_drift.errors import ConfigError
 from torchserve_drift.export import connection as timing
@@ -335,51 +335,11 @@ def test_forked_children_hold_neither_the_port_nor_its_clients():
         os.waitpid(child, 0)
 
 
-def _openssl(folder, *arguments):
-    subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True, timeout=30)
-
-
-def _certificate(folder, name, signer=None):
-    _openssl(folder, "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", f"/CN={name}",
-             "-keyout", f"{name}.key", "-out", f"{name}.csr")  # fmt: skip
-    (folder / f"{name}.ext").write_text(
-        "subjectAltName=IP:127.0.0.1\nkeyUsage=digitalSignature\n"
-        if signer
-        else "basicConstraints=critical,CA:TRUE\nkeyUsage=keyCertSign\n"
-    )
-    signing = (
-        ["-CA", f"{signer}.pem", "-CAkey", f"{signer}.key", "-CAcreateserial"]
-        if signer
-        else ["-signkey", f"{name}.key"]
-    )
-    _openssl(
-        folder,
-        "x509",
-        "-req",
-        "-in",
-        f"{name}.csr",
-        *signing,
-        "-days",
-        "30",
-        "-extfile",
-        f"{name}.ext",
-        "-out",
-        f"{name}.pem",
-    )
-
-
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory):
     folder = tmp_path_factory.mktemp("certificates")
-    for name, signer in [
-        ("ca", None),
-        ("server", "ca"),
-        ("client", "ca"),
-        ("other_ca", None),
-        ("stranger", "other_ca"),
-    ]:
-        _certificate(folder, name, signer)
-    _openssl(folder, "ec", "-in", "server.key", "-aes256", "-passout", "pass:secret", "-out", "locked.key")
+    authorities(folder)
+    openssl(folder, "ec", "-in", "server.key", "-aes256", "-passout", "pass:secret", "-out", "locked.key")
     return folder
 
 

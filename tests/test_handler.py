@@ -6,17 +6,15 @@ import asyncio
 import builtins
 import json
 import logging
-import tempfile
 import threading
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 import pytest
 
-from archives import save_model
+from inprocess import DRIFT, Model, ask, served
 from profiles import baseline
 from torchserve_drift.monitor import Monitor
 from torchserve_drift.window import layout as at
@@ -24,73 +22,20 @@ from torchserve_drift.window import layout as at
 torch = pytest.importorskip("torch")
 ts = pytest.importorskip("ts")
 
-from ts.context import Context, RequestProcessor  # noqa: E402
+from ts.context import RequestProcessor  # noqa: E402
 from ts.handler_utils.micro_batching import MicroBatching  # noqa: E402
-from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl  # noqa: E402
 from ts.torch_handler.base_handler import BaseHandler  # noqa: E402
 
 from torchserve_drift.handler import DriftHandler, DriftMixin  # noqa: E402
 
-COLUMNS = {
-    "age": np.arange(1000) % 90,
-    "device": ["mobile", "mobile", "tablet", "desktop"] * 250,
-    "height": np.arange(1000.0),
-}
-DRIFT = {"windows": ["1h"], "min_rows": 1, "evaluate_every": "1h", "export": {"address": "127.0.0.1:0"}}
 ROW = {"age": 30, "device": "tablet", "height": 1.5}
-METRICS = Path(ts.__file__).parent / "configs" / "metrics.yaml"
 ANSWER = 33.5  # the model adds up; "tablet" is the third category
 
 
-class Model:
-    """A model's directory, and the handlers that were initialised from it."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.handlers: list[Any] = []
-        baseline(COLUMNS).save(path / "baseline.safetensors")
-        save_model(path / "model.pt")
-
-    def context(self, drift: Any = DRIFT) -> Any:
-        manifest = {"model": {"modelName": "m", "modelVersion": "2.0", "serializedFile": "model.pt"}}
-        config = {} if drift is None else {"drift": drift}
-        context = Context("m", str(self.path), manifest, 1, None, "0.12.0", model_yaml_config=config)
-        context.metrics = MetricsCacheYamlImpl(config_file_path=str(METRICS))
-        return context
-
-    def handler(self, kind: Any = DriftHandler, drift: Any = DRIFT) -> Any:
-        handler = kind()
-        self.handlers.append(handler)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # torch.jit.load
-            handler.initialize(self.context(drift))
-        return handler
-
-
 @pytest.fixture
-def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Model]:
-    (tmp_path / "tmp").mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
-    (tmp_path / "model").mkdir()
-    model = Model(tmp_path / "model")
-    yield model
-    for handler in model.handlers:
-        if getattr(handler, "_monitor", None) is not None:
-            handler._monitor.stop()
-        if isinstance(handler.handle, MicroBatching):
-            handler.handle.shutdown()
-
-
-def ask(
-    model: Model, handler: Any, requests: Sequence[Any], headers: Optional[Mapping[str, str]] = None
-) -> tuple[Any, list[int]]:
-    """The answers to a batch, and the status of each request, as TorchServe's service would send them."""
-    context = model.context()
-    context.request_processor = [RequestProcessor(dict(headers or {})) for _ in requests]
-    context.request_ids = context.metrics.request_ids = {i: str(i) for i in range(len(requests))}
-    answers = handler.handle(list(requests), context)
-    json.dumps(answers)
-    return answers, [context.get_response_status(i)[0] for i in range(len(requests))]
+def model(tmp_path: Path) -> Iterator[Model]:
+    with served(tmp_path) as model:
+        yield model
 
 
 def said(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -345,6 +290,24 @@ def test_the_description_is_the_latest_report_beside_the_handler_s_own(model: Mo
     assert found["drift"]["windows"]["1h"]["rows"] == 5
     Described.said = "a text"
     assert handler.describe_handle() == "a text"
+
+
+def test_what_a_fault_says_of_values_is_not_logged(model: Model, caplog: pytest.LogCaptureFixture) -> None:
+    handler = model.handler()
+
+    class Disclosing:
+        """A value whose every use is an error that quotes it."""
+
+        def __len__(self) -> int:
+            raise TypeError("the customer is Ann Other")
+
+    mixin = model.handler(type("Mine", (DriftMixin, Static), {}))
+    mixin.preprocess(Disclosing())
+    handler._monitor.observe({"age": Disclosing()})
+    places = [line.partition(" in ")[2] for line in said(caplog)]
+    assert len(places) == 2
+    assert all(".py:" in place for place in places)
+    assert "Ann" not in caplog.text
 
 
 def test_faults_of_monitoring_reach_no_prediction(

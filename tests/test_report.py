@@ -21,7 +21,7 @@ REPORT = Report(
     "ab" * 32,
     {"1h": WindowReport(500, 400, "drifted", 0.75), "24h": WindowReport(3, 3, "too_few_rows", 0.0)},
     (
-        FeatureReport("x", "numeric", 0.75, {"1h": FeatureWindow(True, 1.6e9, {"ks": FAILED})}),
+        FeatureReport("x", "numeric", 0.75, {"1h": FeatureWindow(True, 1.6e9, {"ks": FAILED}, 1.7e9, 3.5)}),
         FeatureReport("c", "categorical", 0.25, {"1h": FeatureWindow(False, None, {})}, {"new": 0.5}),
     ),
 )
@@ -46,6 +46,8 @@ def test_the_shape_is_that_of_the_contract() -> None:
                     "1h": {
                         "drifted": True,
                         "since": 1.6e9,
+                        "last_failed": 1.7e9,
+                        "design_effect": 3.5,
                         "checks": {
                             "ks": {
                                 "p_value": 1e-9,
@@ -63,7 +65,9 @@ def test_the_shape_is_that_of_the_contract() -> None:
                 "name": "c",
                 "kind": "categorical",
                 "importance": 0.25,
-                "windows": {"1h": {"drifted": False, "since": None, "checks": {}}},
+                "windows": {
+                    "1h": {"drifted": False, "since": None, "last_failed": None, "design_effect": 1.0, "checks": {}}
+                },
                 "unseen": {"new": 0.5},
             },
         ],
@@ -87,7 +91,15 @@ OPTIONAL = st.none() | NUMBERS
 RESULTS = st.builds(
     CheckResult, OPTIONAL, st.floats(allow_nan=False), st.floats(allow_nan=False), OPTIONAL, OPTIONAL, st.booleans()
 )
-FEATURE_WINDOWS = st.builds(FeatureWindow, st.booleans(), OPTIONAL, st.dictionaries(st.text(), RESULTS, max_size=2))
+FEATURE_WINDOWS = st.builds(
+    FeatureWindow,
+    st.booleans(),
+    OPTIONAL,
+    st.dictionaries(st.text(), RESULTS, max_size=2),
+    OPTIONAL,
+    st.floats(1, 1e6),
+    st.just(()) | st.tuples(st.text(), st.text()),
+)
 REPORTS = st.builds(
     Report,
     st.text(),

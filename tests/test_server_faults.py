@@ -6,13 +6,16 @@ import itertools
 import json
 import os
 import random
+import shutil
 import signal
+import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 
@@ -20,8 +23,10 @@ import pytest
 
 from hostile import BODIES
 from processes import listeners
+from profiles import baseline
 from servers import TorchServe, free_ports, torchserve, wait_for
-from watched import Row, Watch, archive, manage, p_values, request_rows, scale, scrape, shown_models, value
+from torchserve_drift import Monitor
+from watched import COLUMNS, Row, Watch, archive, manage, p_values, request_rows, scale, scrape, shown_models, value
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.faults]
 
@@ -65,10 +70,10 @@ def registered(server: TorchServe, file: str, workers: int, path: str = "/sum") 
         manage(server, "DELETE", path)
 
 
-def send(server: TorchServe, rows: list[Row], at_once: int = 8) -> None:
+def send(server: TorchServe, rows: list[Row], model: str = "sum") -> None:
     """Send rows, each a request, and check every answer."""
-    with ThreadPoolExecutor(at_once) as pool:
-        answers = list(pool.map(lambda row: server.predict("sum", row.features), rows))
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda row: server.predict(model, row.features), rows))
     assert answers == pytest.approx([row.answer for row in rows], rel=1e-5)
 
 
@@ -100,7 +105,7 @@ def assert_exact(port: int, rows: list[Row], **model: str) -> None:
             for (name, labels), found in samples.items()
             if name == "feature_value_bucket"
             and dict(labels)["feature"] == "age"
-            and dict(labels)["model_name"] == "sum"
+            and dict(labels)["model_name"] == model.get("model", "sum")
             and dict(labels)["model_version"] == model.get("version", "1.0")
         }
         nearest = min(buckets, key=lambda le: abs(le - edge))
@@ -109,11 +114,9 @@ def assert_exact(port: int, rows: list[Row], **model: str) -> None:
 
 @pytest.mark.parametrize("workers", [1, 2, 4])
 def test_however_many_workers_the_counts_are_exact_and_the_p_values_those_of_all_rows(server, port, workers):
-    """Each round also registers the model again, and finds it without rows."""
     rows = request_rows(400, seed=workers)
     with registered(server, "sum.mar", workers):
         assert len(server.worker_pids("sum")) == workers
-        counted(port, 0)
         send(server, rows)
         assert_exact(port, rows)
         assert len(listeners(port)) == 1
@@ -128,12 +131,20 @@ def test_a_model_that_is_unregistered_disappears_within_two_evaluations(server, 
     assert time.monotonic() - gone < 2 * EVALUATE_SECONDS + 0.5  # the latter until the next port is taken
 
 
+def test_a_model_that_is_registered_again_starts_without_rows(server, port):
+    for sent in (30, 20):
+        with registered(server, "sum.mar", 2):
+            counted(port, 0)
+            send(server, request_rows(sent))
+            assert value(counted(port, sent), "rows_total") == sent
+    assert server.log.read_text(errors="replace").count("are dropped") == 0
+
+
 def test_versions_side_by_side_are_counted_apart(server, port):
     rows = request_rows(300)
     with registered(server, "sum.mar", 1), registered(server, "sum2.mar", 1, "/sum/2.0"):
-        with ThreadPoolExecutor(8) as pool:
-            list(pool.map(lambda row: server.predict("sum/1.0", row.features), rows))
-            list(pool.map(lambda row: server.predict("sum/2.0", row.features), rows[:250]))
+        send(server, rows, "sum/1.0")
+        send(server, rows[:250], "sum/2.0")
         assert_exact(port, rows, version="1.0")
         assert_exact(port, rows[:250], version="2.0")
 
@@ -283,52 +294,138 @@ def test_a_second_torchserve_on_the_host_has_its_own_port_and_models(server, por
     assert shown_models(scrape(port)) == {("anchor", "1.0")}
 
 
-class Restarts:
-    """TorchServe started anew each time, with files in the same places."""
-
-    def __init__(self, folder: Path) -> None:
-        (self.port,) = free_ports(1)
-        self.store, self.state = folder / "store", folder / "state"
-        self.store.mkdir()
-
-    @contextmanager
-    def running(self, file: str) -> Iterator[TorchServe]:
-        with torchserve(self.store, {"sum": file}) as server:
-            yield server
+# A server that is stopped and started
 
 
-def test_windows_outlive_the_server_with_state_dir_and_start_empty_without_or_for_another_baseline(tmp_path):
-    restarts = Restarts(tmp_path)
-    port, kept = restarts.port, settings(restarts.port, state_dir=str(restarts.state))
-    archive(restarts.store, "kept.mar", kept, minWorkers=2)
-    archive(restarts.store, "forgetful.mar", settings(port))
-    other_columns = {"height": [1.5, 1.7, 1.9] * 100}
-    archive(restarts.store, "other.mar", kept, columns=other_columns, minWorkers=2)
-    first, second = request_rows(300, seed=1), request_rows(200, seed=2)
+@pytest.fixture(scope="module")
+def restarted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[TorchServe, int, list[Row]]]:
+    """Started for the second time with models `kept`, which has a state_dir, and `brief`; the rows sent before."""
+    folder = tmp_path_factory.mktemp("restarts")
+    store, (port,) = folder / "store", free_ports(1)
+    store.mkdir()
+    archive(store, "kept.mar", settings(port, state_dir=str(folder / "state")), minWorkers=2)
+    archive(store, "brief.mar", settings(port))
+    models, rows = {"kept": "kept.mar", "brief": "brief.mar"}, request_rows(300, seed=1)
+    with torchserve(store, models) as first:
+        for model in models:
+            send(first, rows, model)
+            counted(port, len(rows), model=model)
+    with torchserve(store, models) as second:
+        yield second, port, rows
 
-    with restarts.running("kept.mar") as server:
-        send(server, first)
-        counted(port, 300)
-    with restarts.running("kept.mar") as server:
-        counted(port, 300)
-        send(server, second)
-        assert_exact(port, first + second)
-        assert "windows continue after" in server.log.read_text(errors="replace")
-    with restarts.running("forgetful.mar") as server:
-        send(server, second)
-        assert_exact(port, second)
-        assert "windows start empty" in server.log.read_text(errors="replace")
-    with restarts.running("other.mar") as server:
-        for _ in range(30):
-            server.predict("sum", {"height": 1.6})
-        samples = counted(port, 30)
-        assert value(samples, "rows_total") == 30
-        log = server.log.read_text(errors="replace")
-        dropped = [line for line in log.splitlines() if "are dropped" in line]
-        assert (
-            len({line.rpartition("windows in ")[2].split()[0] for line in dropped}) == len(dropped) > 0
-        )  # once for each file
-    assert len(list(restarts.state.rglob("*.segment"))) <= 2
+
+def test_with_state_dir_the_windows_go_on_after_a_stop_and_a_start(restarted):
+    server, port, before = restarted
+    counted(port, len(before), model="kept")
+    after = request_rows(200, seed=2)
+    send(server, after, "kept")
+    assert_exact(port, before + after, model="kept")
+    assert "windows continue after" in server.log.read_text(errors="replace")
+
+
+def test_without_state_dir_the_windows_start_empty_and_say_so(restarted):
+    server, port, before = restarted
+    counted(port, 0, model="brief")
+    send(server, before[:250], "brief")
+    assert_exact(port, before[:250], model="brief")
+    assert "windows start empty" in server.log.read_text(errors="replace")
+
+
+# A server whose state directories are spoilt, each model's in another way
+
+
+@dataclass(frozen=True)
+class Spoilt:
+    """A server, its port, and the state directory of each of its models."""
+
+    server: TorchServe
+    port: int
+    states: Mapping[str, Path]
+
+    def said(self, model: str, what: str) -> list[str]:
+        """Lines of the model's log with ``what`` in them."""
+        lines = self.server.log.read_text(errors="replace").splitlines()
+        return [line for line in lines if f"-{model}_" in line and what in line]
+
+    def serves(self, model: str, rows: int = 60, before: int = 0) -> None:
+        """Its answers are right, and its rows counted."""
+        sent = request_rows(rows)
+        send(self.server, sent, model)
+        assert value(counted(self.port, before + rows, model=model), "rows_total", model=model) == before + rows
+
+
+@pytest.fixture(scope="module")
+def spoilt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Spoilt]:
+    folder = tmp_path_factory.mktemp("spoilt")
+    store, (port,) = folder / "store", free_ports(1)
+    store.mkdir()
+    states = {name: folder / name for name in ("garbage", "deleted", "replaced", "full", "readonly")}
+    for name, state in states.items():
+        columns = {"height": [1.5, 1.7, 1.9] * 100} if name == "replaced" else None
+        archive(store, f"{name}.mar", settings(port, state_dir=str(state)), columns=columns, minWorkers=2)
+    with ExitStack() as stack:
+        for name, options in (("full", "size=16k"), ("readonly", "ro")):
+            if not mount(stack, states[name], options):
+                del states[name]
+        for file in segments_left(states["replaced"], "replaced", port):
+            assert file.stat().st_size > 0
+        for number, file in enumerate(segments_left(states["garbage"], "garbage", port)):
+            file.write_bytes(random.Random(number).randbytes(file.stat().st_size - number))
+        server = stack.enter_context(torchserve(store, {name: f"{name}.mar" for name in states}))
+        yield Spoilt(server, port, states)
+
+
+def mount(stack: ExitStack, path: Path, options: str) -> bool:
+    """Whether a small file system could be had at ``path``."""
+    path.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(path)], capture_output=True, check=False)
+    if done.returncode == 0:
+        stack.callback(subprocess.run, ["umount", "-l", str(path)], check=True)
+    return done.returncode == 0
+
+
+def segments_left(state: Path, name: str, port: int) -> list[Path]:
+    """The segments of two workers that have ended, with 50 rows each."""
+    of = [Monitor(baseline(COLUMNS), settings(port, state_dir=str(state)), model_name=name) for _ in range(2)]
+    for monitor in of:
+        monitor.observe({"age": [30.0] * 50, "amount": [50.0] * 50, "city": ["Rome"] * 50})
+        monitor.evaluate()
+    for monitor in of:
+        monitor.stop()
+    return sorted(state.rglob("*.segment"))
+
+
+def test_a_baseline_of_other_features_drops_the_old_windows_and_says_so_once(spoilt):
+    for _ in range(30):
+        assert spoilt.server.predict("replaced", {"height": 1.6}) == pytest.approx(1.6)
+    assert value(counted(spoilt.port, 30, model="replaced"), "rows_total", model="replaced") == 30
+    (said,) = spoilt.said("replaced", "are dropped: made for another baseline or other windows")
+    assert said.count(".segment") == 2
+    assert len(list(spoilt.states["replaced"].rglob("*.segment"))) == 2  # of the workers that live
+
+
+def test_garbage_in_segments_is_dropped_and_the_model_serves_and_counts(spoilt):
+    spoilt.serves("garbage")
+    assert len(spoilt.said("garbage", "are dropped: no segment")) == 1
+    assert len(spoilt.said("garbage", "or broken: ")) == 1  # of the file that has another size as well
+    assert len(spoilt.said("garbage", "are dropped")) == 2
+    assert len(list(spoilt.states["garbage"].rglob("*.segment"))) == 2
+
+
+def test_a_state_dir_that_is_deleted_while_serving_is_written_anew_and_no_row_is_lost(spoilt):
+    spoilt.serves("deleted")
+    shutil.rmtree(spoilt.states["deleted"])
+    spoilt.serves("deleted", before=60)
+    wait_for("segments again", lambda: len(list(spoilt.states["deleted"].rglob("*.segment"))) == 2, 10)
+
+
+@pytest.mark.parametrize(("kind", "why"), [("full", "No space left on device"), ("readonly", "Read-only file system")])
+def test_a_full_disk_or_a_read_only_state_dir_leaves_the_model_serving_and_its_rows_counted(spoilt, kind, why):
+    if kind not in spoilt.states:
+        pytest.skip("mounting needs root")
+    spoilt.serves(kind)
+    assert any(why in line for line in spoilt.said(kind, "windows will not survive a restart"))
+    assert list(spoilt.states[kind].rglob("*.segment")) == []
 
 
 def test_the_rows_of_these_tests_have_p_values_of_all_sizes():

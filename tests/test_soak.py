@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.table import Table
 
 pytestmark = [pytest.mark.faults, pytest.mark.server, pytest.mark.slow]
 
@@ -25,7 +26,8 @@ def test_a_short_soak_loses_no_row_and_leaves_nothing_behind():
     lines = {line["what"]: line for line in json.loads(done.stdout)}
     broken = {what: line["value"] for what, line in lines.items() if not line["kept"]}
     assert done.returncode == (1 if broken else 0)
-    assert set(broken) <= {"p99, ratio"}  # three slices on a busy machine say nothing of latency
+    # a few short slices on a busy machine say nothing of latency
+    assert {what: value for what, value in broken.items() if not what.startswith("p99")} == {}
     assert lines["workers killed"]["value"] == 2
     assert lines["rows answered"]["value"] > 200
     assert lines["answers checked"]["value"] > 20
@@ -37,10 +39,11 @@ def test_a_broken_promise_is_said_and_ends_with_1(monkeypatch, capsys):
     monkeypatch.syspath_prepend(str(ROOT / "scripts"))
     import soak_run.__main__ as program
     from soak_run.promises import Measured
+    from soak_run.run import Outcome
 
     def soak(lost: float) -> int:
         lines = [Measured("rows lost", lost, 0), Measured("rows", 5)]
-        monkeypatch.setattr(program, "soak", lambda plan, folder: lines)
+        monkeypatch.setattr(program, "soak", lambda plan, folder: Outcome(lines, Table()))
         monkeypatch.setattr(sys, "argv", ["soak"])
         return program.main()
 

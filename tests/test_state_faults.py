@@ -10,9 +10,13 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
+import threading
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Callable
 
 import numpy as np
@@ -21,7 +25,7 @@ import pytest
 from processes import listeners, open_files, resident_bytes
 from profiles import baseline
 from servers import fetch, free_ports
-from torchserve_drift import Monitor
+from torchserve_drift import Monitor, deployment
 from torchserve_drift.duties import Duties
 from torchserve_drift.export.board import Board, introduce, publish
 from torchserve_drift.export.http import respond
@@ -91,6 +95,61 @@ def test_without_room_for_a_segment_windows_are_kept_in_memory_and_said_once(tmp
         assert segments(directory) == []
     said = [record.message for record in caplog.records if "kept in this process only" in record.message]
     assert said == [f"windows are kept in this process only: {directory}: {os.strerror(errno.ENOSPC)}"]
+
+
+def test_a_temporary_directory_without_room_leaves_each_worker_its_own_windows(tmp_path, monkeypatch, caplog):
+    context = SimpleNamespace(
+        system_properties={"model_dir": str(tmp_path)},
+        model_yaml_config={"drift": SETTINGS},
+        manifest={},
+        model_name="m",
+    )
+    BASELINE.save(tmp_path / "baseline.safetensors")
+    with mounted(tmp_path / "full", "size=64k") as directory:
+        monkeypatch.setattr(tempfile, "tempdir", str(directory))
+        deployment.shared_root()
+        with (directory / "filler").open("wb", buffering=0) as filler, contextlib.suppress(OSError):
+            while True:
+                filler.write(b"x" * 4096)
+        watching = deployment._monitor(context)
+        watching.observe(rows(100))
+        assert seen(watching) == [100, 100]
+        watching.stop()
+    assert "workers are not merged, each shows its own rows" in caplog.text
+
+
+def test_workers_whose_state_dir_has_no_room_are_still_counted_as_one(tmp_path, caplog):
+    with mounted(tmp_path / "full", "size=16k") as state:
+        workers = [monitor(tmp_path / "shared", state_dir=str(state)) for _ in range(2)]
+        for worker in workers:
+            worker.observe(rows(100))
+            worker.evaluate()
+        assert [seen(worker) for worker in workers] == [[200, 200], [200, 200]]
+        for worker in workers:
+            worker.stop()
+    said = [record.message for record in caplog.records if "will not survive a restart" in record.message]
+    assert len(said) == 2
+    assert all(os.strerror(errno.ENOSPC) in message for message in said)
+    assert "this process only" not in caplog.text
+
+
+def test_a_worker_that_found_no_room_beside_its_sibling_is_counted_with_it(tmp_path, monkeypatch):
+    """The last room of the state directory went to the first worker; whoever of the two evaluates sees both."""
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    first = monitor(tmp_path / "shared", state_dir=str(tmp_path / "state"))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "posix_fallocate", full)
+        alone = monitor(tmp_path / "shared", state_dir=str(tmp_path / "state"))
+    assert not alone.store.shared
+    first.observe(rows(100))
+    first.evaluate()
+    alone.observe(rows(30))
+    assert seen(alone) == [130, 130]
+    first.stop()
+    alone.stop()
 
 
 def test_a_process_finds_room_again_and_keeps_its_windows(tmp_path, monkeypatch):
@@ -169,6 +228,27 @@ def test_a_directory_deleted_while_running_is_written_anew_and_siblings_find_it_
     assert seen(monitor(tmp_path / "model")) == [150, 150]
 
 
+def test_rows_that_arrive_while_windows_move_to_another_file_are_counted(tmp_path):
+    watching = monitor(tmp_path / "model")
+    each, threads = (
+        2000,
+        [threading.Thread(target=lambda: [watching.observe(rows(1)) for _ in range(each)]) for _ in "ab"],
+    )
+    for thread in threads:
+        thread.start()
+    moves = 0
+    while any(thread.is_alive() for thread in threads):
+        shutil.rmtree(tmp_path / "model")
+        watching.store.tend()
+        moves += 1
+    for thread in threads:
+        thread.join()
+    assert moves > 5
+    watching.evaluate()
+    assert watching.snapshot()["rows_total"] == 2 * each
+    watching.stop()
+
+
 # Files
 
 
@@ -206,7 +286,7 @@ def test_the_segment_of_a_process_that_lives_is_never_dropped(tmp_path):
 def test_without_descriptors_the_segments_of_others_stay(tmp_path, monkeypatch):
     path = left_behind(tmp_path)
     watching = monitor(tmp_path / "elsewhere")
-    watching.store._directory.path = tmp_path
+    watching.store._directories[0].path = tmp_path
 
     def none_left(*_: Any) -> int:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
@@ -244,6 +324,35 @@ def test_garbage_in_the_head_is_dropped_and_said_once(tmp_path, caplog):
     assert seen(monitor(tmp_path)) == [0, 0]
     assert not path.exists()
     assert caplog.text.count("no segment") == 1
+
+
+def test_a_baseline_of_other_features_drops_all_old_windows_and_says_so_once(tmp_path, caplog):
+    workers = [monitor(tmp_path) for _ in range(3)]
+    for worker in workers:
+        worker.observe(rows(50))
+    for worker in workers:
+        worker.stop()
+    assert len(segments(tmp_path)) == 3
+    other = baseline({"height": np.arange(500.0), "city": ["Rome", "Oslo"] * 250})
+    started: list[Monitor] = []
+
+    def start() -> None:
+        started.append(Monitor(other, SETTINGS, clock=Clock(), directory=tmp_path))
+
+    threads = [threading.Thread(target=start) for _ in range(3)]  # as a server starts its workers: all at once
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for worker in started:
+        worker.observe({"height": np.arange(20.0), "city": np.array(["Rome"] * 20)})
+        worker.evaluate()
+    assert seen(started[0]) == [60, 60]
+    dropped = [record.message for record in caplog.records if "are dropped" in record.message]
+    assert len(dropped) == 1
+    assert dropped[0].count(".segment") == 3
+    assert dropped[0].endswith("are dropped: made for another baseline or other windows")
+    assert len(segments(tmp_path)) == 3
 
 
 def forged(path: Path, change: Callable[[Arrays], None]) -> None:
@@ -472,6 +581,45 @@ def test_a_clock_that_jumps_neither_stops_evaluations_nor_loses_new_rows(tmp_pat
     assert seen(watching) == [60, 290]  # the last hour, as by a clock that never jumped
 
 
+def test_a_clock_that_jumps_back_an_hour_loses_no_row_of_any_worker(tmp_path):
+    clock = Clock()
+    workers = [monitor(tmp_path, clock) for _ in range(3)]
+    for jump in (0.0, -3600.0):
+        clock.now += jump
+        for number, worker in enumerate(workers, 1):
+            worker.observe(rows(10 * number))
+            worker.evaluate()
+            clock.now += 60
+    assert seen(workers[0]) == [120, 120]
+    assert workers[0].snapshot()["rows_total"] == 120
+    for _ in range(12):  # another hour by the clock, after which the rows from before have left the window of an hour
+        clock.now += 360
+        for worker in workers:
+            worker.observe(rows(1))
+            worker.evaluate()
+    assert seen(workers[0])[0] <= 36
+    assert workers[0].snapshot()["rows_total"] == 120 + 36
+
+
+@pytest.mark.parametrize("jump", [-3600.0, +7200.0])
+def test_a_model_is_shown_and_kept_when_the_host_s_clock_jumps(tmp_path, jump, monkeypatch):
+    root, model_dir = tmp_path / "root", tmp_path / "model"
+    model_dir.mkdir()
+    directory = root / "kept"
+    root.mkdir()
+    introduce(directory, model_dir=str(model_dir), address="127.0.0.1:1")
+    watching = monitor(directory)
+    duties, shown = Duties(watching, Board(root, "127.0.0.1:1")), Board(root, "127.0.0.1:1")
+    duties.run_once(0.0, lambda: None)
+    now = time.time()
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time", lambda: now + jump)
+        assert len(shown.snapshots()) == 1
+        assert directory.exists()
+    duties.stop()
+    watching.stop()
+
+
 def test_a_monitor_that_is_stopped_writes_no_more_to_what_another_continues(tmp_path):
     stopped = monitor(tmp_path)
     stopped.observe(rows(30))
@@ -491,6 +639,7 @@ def test_a_forked_child_holds_neither_port_nor_lock_and_writes_to_no_window_of_i
     watching.observe(rows(30))
     duties.run_once(0.0, lambda: None)
     assert listeners(port) == [os.getpid()]
+    assert len(open_files(os.getpid(), rf"{tmp_path}.*(\.segment|\.lock)")) == 2
     ready, told = os.pipe()
     ends, end = os.pipe()
     with warnings.catch_warnings():
@@ -506,7 +655,7 @@ def test_a_forked_child_holds_neither_port_nor_lock_and_writes_to_no_window_of_i
             os._exit(0)
     try:
         assert os.read(ready, 5) == b"ready"
-        assert open_files(child, r"\.segment|evaluator\.lock") == []  # else its parent's would stay locked
+        assert open_files(child, rf"{tmp_path}.*(\.segment|\.lock)") == []  # else its parent's would stay locked
         assert listeners(port) == [os.getpid()]
         assert fetch(f"http://127.0.0.1:{port}/healthz")
         assert seen(watching) == [30, 30]

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
+from scipy.special import xlogy
 
 from torchserve_drift.stats.chisquare import chi2_two_sample, pooled_table, share_distance
 
@@ -118,3 +119,46 @@ def _seconds(baseline: np.ndarray, window: np.ndarray) -> float:
     start = time.perf_counter()
     chi2_two_sample(baseline, window, 5)
     return time.perf_counter() - start
+
+
+@pytest.mark.parametrize("expected", [5, 10, 50])
+@pytest.mark.parametrize("cells", [5, 20, 100])
+def test_the_bound_keeps_its_level_where_cells_are_sparse(expected: int, cells: int) -> None:
+    """Cells of Poisson counts against a baseline so large that its shares are known: exact tails, by convolution."""
+    size, step = 1 << 16, 0.005
+    counts = np.arange(400)
+    probabilities = stats.poisson.pmf(counts, expected)
+
+    def tail(statistic: np.ndarray, value: float) -> float:
+        single = np.zeros(size)
+        np.add.at(single, np.minimum(np.round(statistic / step).astype(int), size - 1), probabilities)
+        return float(np.fft.irfft(np.fft.rfft(single) ** cells, size)[int(value / step) + 1 :].sum())
+
+    likelihood_ratio = 2 * (xlogy(counts, counts / expected) - counts + expected)
+    pearson = (counts - expected) ** 2 / expected
+    for level in (1e-3, 1e-5, 1e-7):
+        value = stats.chi2.isf(level, cells)
+        correction = 1 + (1 / (6 * expected) + 1 / (6 * expected**2))
+        assert tail(likelihood_ratio, value * correction) <= level * (1 + 10 / expected)
+        if level == 1e-7 and expected == 5:
+            assert tail(pearson, value) > 10 * level  # which is why there is a bound
+
+
+def test_the_bound_of_a_table_is_the_larger_tail_times_the_allowance() -> None:
+    baseline, window = np.array([9000, 700, 300]), np.array([150, 20, 30])
+    table = np.array([baseline, window], float)
+    found = chi2_two_sample(baseline, window, 0)
+    likelihood = stats.chi2_contingency(table, correction=False, lambda_="log-likelihood")
+    expected = likelihood.expected_freq
+    corrected = likelihood.statistic / (1 + (1 / (6 * expected) + 1 / (6 * expected**2)).sum() / 2)
+    assert found.bound == pytest.approx(
+        max(found.p_value, stats.chi2.sf(corrected, 2)) * (1 + 10 / expected.min()), rel=1e-9
+    )
+    assert found.bound > found.p_value
+
+
+def test_a_design_effect_takes_rows_away() -> None:
+    baseline, window = np.array([500, 500]), np.array([400, 600])
+    assert chi2_two_sample(baseline, window, 0, 10.0).p_value == pytest.approx(
+        chi2_two_sample(baseline, np.array([40, 60]), 0).p_value
+    )

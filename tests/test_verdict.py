@@ -11,19 +11,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import false_discovery_control
 
-from torchserve_drift.config import POLICIES, Alarms
+from torchserve_drift.budget import Budget, Part
+from torchserve_drift.config import POLICIES, Alarms, Window
 from torchserve_drift.evidence import Evidence
-from torchserve_drift.verdict import WindowEvidence, judge, level
+from torchserve_drift.verdict import WindowEvidence, budget_level, common_level, judge
 
 DAY = 86400.0
 
 
-def verdicts(windows: Sequence[WindowEvidence], alarms: Alarms, every: float = 15.0, checks: int = 4) -> list[Any]:
-    return judge(windows, alarms, evaluate_every=every, checks_per_window=checks)
+def verdicts(windows: Sequence[WindowEvidence], alarms: Alarms, alpha: float = 1e-6) -> list[Any]:
+    """``alpha``: the level of every check under ``budget``."""
+    common = alpha if alarms.policy == "budget" else common_level(windows, alarms)
+    return judge(windows, alarms, lambda *_: common)
 
 
-def ks(p_value: float, effect: float = 0.5) -> Evidence:
-    return Evidence(p_value, effect, effect, None)
+def ks(p_value: float, effect: float = 0.5, limit: float = 0.1) -> Evidence:
+    return Evidence(p_value, effect, effect, limit)
 
 
 def mean(p_value: float, shift: float, limit: float) -> Evidence:
@@ -40,21 +43,34 @@ def failed(windows: Sequence[WindowEvidence], alarms: Alarms, **more: Any) -> li
     ]
 
 
-def test_budget_is_one_false_alarm_in_its_interval_over_all_looks() -> None:
-    """alpha x looks x checks x windows = 1: by the union bound the most false alarms to be expected."""
-    alarms = Alarms("budget", false_alarm_interval=30 * DAY)
-    windows: list[WindowEvidence] = [[{"ks": ks(0.5)}], None, None]
-    alpha = level(windows, alarms, evaluate_every=15.0, checks_per_window=50)
-    assert alpha * (30 * DAY / 15.0) * 50 * 3 == pytest.approx(1.0, rel=1e-12)
-    assert level(windows, alarms, evaluate_every=30.0, checks_per_window=50) == pytest.approx(2 * alpha)
-    assert level(windows[:1], alarms, evaluate_every=15.0, checks_per_window=50) == pytest.approx(3 * alpha)
-    for p_value, fails in ((alpha * 0.999, True), (alpha, False), (alpha * 1.001, False)):
-        assert failed([[{"ks": ks(p_value)}], None, None], alarms, checks=50) == [fails]
+def test_under_the_budget_each_check_is_held_against_its_own_level() -> None:
+    parts = [Part("x", "numeric", 1.0)]
+    budget = Budget.of(parts, [Window("24h", DAY)], panes=32, every=15.0, interval=30 * DAY)
+    for before, now in ((0.0, 2699.0), (2690.0, 2705.0)):
+        level = budget_level(budget, Alarms(), before, now)
+        for check in ("ks", "mean"):
+            alpha = budget.level(0, check, 0, closed=now > 2700)
+            for p_value, fails in ((alpha * 0.999, True), (alpha, False)):
+                (verdict,) = judge([[{check: Evidence(p_value, 1, 1, 0.1)}]], Alarms(), level)[0] or ()
+                assert verdict.checks[check].failed is fails
+                assert verdict.checks[check].alpha == alpha
+
+
+def test_the_first_look_of_all_is_one_at_which_panes_have_closed() -> None:
+    budget = Budget.of([Part("x", "numeric", 1.0)], [Window("24h", DAY)], panes=32, every=15.0, interval=30 * DAY)
+    assert budget_level(budget, Alarms(), None, 5.0)(0, 0, "ks") == budget.level(0, "ks", 0, closed=True)
 
 
 def test_budget_never_exceeds_alpha_however_rare_the_looks() -> None:
-    alarms = Alarms("budget", false_alarm_interval=DAY, alpha=0.01)
-    assert level([None], alarms, evaluate_every=30 * DAY, checks_per_window=1) == 0.01
+    budget = Budget.of([Part("x", "numeric", 1.0)], [Window("1h", 3600.0)], panes=32, every=30 * DAY, interval=DAY)
+    assert budget_level(budget, Alarms(alpha=0.01), None, 0.0)(0, 0, "cusum") == 0.01
+
+
+@pytest.mark.parametrize("policy", ["budget", "bonferroni", "benjamini-hochberg"])
+def test_a_bound_is_held_against_alpha_instead_of_a_p_value(policy: str) -> None:
+    unsure = Evidence(0.0, 0.5, 0.5, 0.1, bound=0.5)
+    assert failed([[{"chi2": unsure}]], Alarms(policy)) == [False]
+    assert failed([[{"chi2": unsure._replace(bound=0.0)}]], Alarms(policy)) == [True]
 
 
 def test_bonferroni_shares_alpha_among_the_p_values_of_one_evaluation() -> None:
@@ -84,11 +100,10 @@ def test_benjamini_hochberg_rejects_what_scipy_rejects(p_values: list[float], al
 @pytest.mark.parametrize("policy", ["budget", "bonferroni", "benjamini-hochberg"])
 def test_significant_is_not_enough(policy: str) -> None:
     """ks and chi2 fail at their smallest effect, threshold checks beyond their limit."""
-    alarms = Alarms(policy, min_effect_ks=0.2, min_effect_cramers_v=0.3)
-    for effect, fails in ((0.19, False), (0.2, True)):
-        assert failed([[{"ks": ks(0.0, effect)}]], alarms) == [fails]
-    for effect, fails in ((0.29, False), (0.3, True)):
-        assert failed([[{"chi2": ks(0.0, effect)}]], alarms) == [fails]
+    alarms = Alarms(policy)
+    for name in ("ks", "chi2", "joint"):
+        for effect, fails in ((0.19, False), (0.2, True)):
+            assert failed([[{name: ks(0.0, effect, 0.2)}]], alarms) == [fails]
     for shift, fails in ((0.4, False), (-0.4, False), (0.41, True), (-0.41, True)):
         assert failed([[{"mean": mean(0.0, shift, 0.4)}]], alarms) == [fails]
     assert failed([[{"mean": mean(1.0, 9.0, 0.4), "ks": ks(1.0, 1.0)}]], alarms) == [False, False]
@@ -104,6 +119,7 @@ def test_classic_is_the_textbook_rule() -> None:
         "std": mean(0.0, 0.1, 0.1),
         "frequency": mean(1.0, 0.06, 0.05),
         "new_category": mean(1.0, 1e-6, 0.0),
+        "cusum": mean(0.0, 1.0, 0.0),
         "missing": mean(0.0, 1.0, 0.02),
         "range": mean(0.0, 1.0, 0.01),
     }
@@ -127,7 +143,7 @@ def test_a_window_of_too_few_rows_has_no_verdict() -> None:
 
 
 CHECKS = st.dictionaries(
-    st.sampled_from(["ks", "chi2"]), st.builds(ks, st.floats(0, 1), st.floats(0, 1)), max_size=2
+    st.sampled_from(["ks", "chi2"]), st.builds(ks, st.floats(0, 1), st.floats(0, 1), st.floats(0, 1)), max_size=2
 ) | st.dictionaries(
     st.sampled_from(["mean", "std", "range", "missing", "frequency", "new_category"]),
     st.builds(mean, st.floats(0, 1), st.floats(-2, 2), st.floats(0, 1)),
@@ -138,12 +154,12 @@ CHECKS = st.dictionaries(
 @given(
     st.lists(st.none() | st.lists(CHECKS, max_size=3), max_size=3),
     st.sampled_from(POLICIES),
-    st.sampled_from([1.0, 1e9]),
+    st.sampled_from([1e-9, 0.5]),
 )
 def test_a_feature_has_drifted_if_and_only_if_a_check_of_it_failed(
-    windows: list[WindowEvidence], policy: str, every: float
+    windows: list[WindowEvidence], policy: str, alpha: float
 ) -> None:
-    judged = verdicts(windows, Alarms(policy), every=every)
+    judged = verdicts(windows, Alarms(policy), alpha)
     assert [window is None for window in judged] == [window is None for window in windows]
     for features, found in zip(windows, judged):
         for evidence, verdict in zip(features or (), found or ()):

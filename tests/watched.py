@@ -120,10 +120,14 @@ def scale(server: TorchServe, model: str, workers: int) -> None:
 
 def scrape(port: int, timeout: float = 5) -> Samples:
     """All samples of the metrics' port, by name without prefix, and labels."""
-    families = text_string_to_metric_families(fetch(f"http://127.0.0.1:{port}/metrics", timeout=timeout))
+    return samples_of(fetch(f"http://127.0.0.1:{port}/metrics", timeout=timeout))
+
+
+def samples_of(page: str) -> Samples:
+    """The samples of a page of metrics."""
     return {
         (s.name.removeprefix("torchserve_drift_"), frozenset(s.labels.items())): float(s.value)
-        for family in families
+        for family in text_string_to_metric_families(page)
         for s in family.samples
     }
 
@@ -157,16 +161,24 @@ class Watch:
     def _run(self) -> None:
         last = time.monotonic()
         while not self._ended:
-            try:
-                self._compare(scrape(self._port))
-            except OSError:
-                self.failures += 1
-                time.sleep(0.02)
-                continue
-            finally:
-                self.longest_silence = max(self.longest_silence, time.monotonic() - last)
-            last = time.monotonic()
-            time.sleep(self._interval)
+            answered = self.look()
+            self.longest_silence = max(self.longest_silence, time.monotonic() - last)
+            if answered:
+                last = time.monotonic()
+            time.sleep(self._interval if answered else 0.02)
+
+    def read(self, page: str) -> None:
+        """A page that somebody else has fetched since."""
+        self._compare(samples_of(page))
+
+    def look(self) -> bool:
+        """Scrape once; whether there was an answer."""
+        try:
+            self._compare(scrape(self._port))
+        except OSError:
+            self.failures += 1
+            return False
+        return True
 
     def _compare(self, samples: Any) -> None:
         self.scrapes += 1

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Callable
 
 import numpy as np
 
 from torchserve_drift.baseline.profile import Baseline, CategoricalBaseline, FeatureBaseline
+from torchserve_drift.budget import FEWEST_JOINT
 from torchserve_drift.config import Settings, Thresholds
-from torchserve_drift.evidence import Evidence, FeatureEvidence
+from torchserve_drift.cusum_check import CusumChecks
+from torchserve_drift.evidence import Evidence, Found
+from torchserve_drift.joint_check import JointCheck
 from torchserve_drift.numeric_checks import NumericChecks
 from torchserve_drift.stats import proportions
 from torchserve_drift.stats.chisquare import chi2_two_sample
+from torchserve_drift.stats.clusters import sample_design_effect
 from torchserve_drift.stats.unseen import unseen_categories_p
+from torchserve_drift.tolerance import gate_of, joint_gate_of, thresholds_of
 from torchserve_drift.window import layout as at
+from torchserve_drift.window.clusters import DesignEffects
 from torchserve_drift.window.coding import Codes
 from torchserve_drift.window.layout import Layout
 from torchserve_drift.window.merge import WindowRows
 from torchserve_drift.window.tally import Floats
 
-NUMERIC_CHECKS = ("ks", "mean", "std", "range", "missing")
-CATEGORICAL_CHECKS = ("chi2", "frequency", "new_category", "missing")
+NUMERIC_CHECKS = ("ks", "cusum", "mean", "std", "range", "missing", "wrong_type")
+CATEGORICAL_CHECKS = ("chi2", "cusum", "frequency", "new_category", "missing", "wrong_type")
 
 
 class Checks:
@@ -29,66 +35,112 @@ class Checks:
 
     def __init__(self, baseline: Baseline, settings: Settings, layout: Layout, codes: Sequence[Codes]) -> None:
         features = baseline.features
-        limits = [settings.thresholds(feature.name) for feature in features]
+        limits = [thresholds_of(feature, settings) for feature in features]
+        gates = [gate_of(feature, settings.alarms) for feature in features]
         self._layout = layout
-        self._count = sum(len(NUMERIC_CHECKS if f.kind == "numeric" else CATEGORICAL_CHECKS) for f in features)
-        self._missing = _Missing(features, limits, layout)
-        self._numeric = NumericChecks(features, limits, layout, codes)
+        self._design_effects = DesignEffects(baseline, layout)
+        self._values = _Values(features, limits, layout)
+        self._numeric = NumericChecks(features, limits, gates, layout, codes)
+        self._cusum = CusumChecks(features, limits, layout)
+        self._joint = JointCheck(baseline, codes)
+        self._joint_gate = joint_gate_of(baseline, settings.alarms)
         self._categorical = [
-            (i, feature, limits[i]) for i, feature in enumerate(features) if isinstance(feature, CategoricalBaseline)
+            (i, feature, limits[i], gates[i])
+            for i, feature in enumerate(features)
+            if isinstance(feature, CategoricalBaseline) and feature.count > 0
         ]
 
-    @property
-    def count(self) -> int:
-        """Checks in one window."""
-        return self._count
-
-    def evidence(self, window: WindowRows, pause: Callable[[], None]) -> list[FeatureEvidence]:
-        """Every feature's checks in ``window``, in the baseline's order; a check without a value to look at is left
-        out."""
-        found = self._missing.evidence(window.tally)
-        for index, checks in self._numeric.evidence(window, pause).items():
-            found[index] = {**checks, **found[index]}
-        for index, feature, limits in self._categorical:
+    def evidence(self, window: WindowRows, pause: Callable[[], None], *, jointly: bool = True) -> Found:
+        """All checks of ``window``, those of the joint distribution only if ``jointly``; a check without a value to
+        look at is left out."""
+        of_spans = self._design_effects.of(window.spans)
+        effects = of_spans[-1]
+        found: list[dict[str, Evidence]] = [{} for _ in range(self._layout.features)]
+        for index, checks in self._numeric.evidence(window, effects, pause).items():
+            found[index].update(checks)
+        for index, feature, limits, gate in self._categorical:
             part = self._layout.part(window.tally, index)
-            if part[at.VALID] > 0 and feature.count > 0:
-                found[index] = {**_categorical(feature, limits, part), **found[index]}
+            if part[at.VALID] > 0:
+                found[index].update(_categorical(feature, limits, gate, part, float(effects[index])))
             pause()
-        return found
+        for index, evidence in self._cusum.evidence(window.spans, of_spans, pause):
+            found[index]["cusum"] = evidence
+        for index, name, evidence in self._values.evidence(window.tally, effects):
+            found[index][name] = evidence
+        if len(found) < FEWEST_JOINT:
+            return Found(found, effects.tolist(), ())
+        alike = float(sample_design_effect(effects.max(), window.sample_rows / max(window.rows, 1)))
+        if not jointly:
+            return Found([*found, None], [*effects.tolist(), alike], ())
+        joint = self._joint.evidence(window.codes, pause, alike)
+        return Found(
+            [*found, {} if joint is None else {"joint": Evidence(*joint[:3], self._joint_gate)}],
+            [*effects.tolist(), alike],
+            () if joint is None else joint.pair,
+        )
 
 
-class _Missing:
-    """The check for missing values, of all features at once."""
+class _Values:
+    """The checks for missing values and for values of a wrong type, of all features at once."""
 
     def __init__(self, features: Sequence[FeatureBaseline], limits: Sequence[Thresholds], layout: Layout) -> None:
         self._offsets = np.array(layout.offsets)
-        self._before = np.array([feature.missing for feature in features], dtype=np.float64)
-        self._rows_before = self._before + [feature.count for feature in features]
-        self._limits = [limit.missing_shift for limit in limits]
+        self._missing = np.array([feature.missing for feature in features], dtype=np.float64)
+        self._rows = self._missing + [feature.count for feature in features]
+        self._missing_limits = [limit.missing_shift for limit in limits]
+        self._type_limits = [limit.wrong_type_ratio for limit in limits]
 
-    def evidence(self, tally: Floats) -> list[FeatureEvidence]:
-        """The check of every feature that has, or lacks, a value in the window; nothing for one of mistyped values
-        only."""
-        missing = tally[self._offsets + at.MISSING]
+    def evidence(self, tally: Floats, design_effects: Floats) -> Iterator[tuple[int, str, Evidence]]:
+        """Place, name and evidence, of every feature that has, or lacks, a value in the window.
+
+        Missing values are judged among those of the right type; training data has no others.
+        """
+        mistyped, missing = (tally[self._offsets + kind] for kind in (at.MISTYPED, at.MISSING))
         rows = tally[self._offsets + at.VALID] + missing
-        p_values = proportions.two_proportions_p(self._before, self._rows_before, missing, rows)
+        changes = np.abs(missing / np.maximum(rows, 1) - self._missing / np.maximum(self._rows, 1))
+        p_values = _shares_p(self._missing, self._rows, missing, rows, design_effects)
         shares = missing / np.maximum(rows, 1)
-        changes = np.abs(shares - self._before / np.maximum(self._rows_before, 1))
-        columns = (p_values.tolist(), shares.tolist(), changes.tolist(), self._limits)
-        return [{"missing": Evidence(*found)} if n else {} for n, *found in zip(rows.tolist(), *columns)]
+        for i in np.flatnonzero(rows):
+            yield (
+                int(i),
+                "missing",
+                Evidence(float(p_values[i]), float(shares[i]), float(changes[i]), self._missing_limits[i]),
+            )
+        rows = rows + mistyped
+        p_values = _shares_p(np.zeros_like(mistyped), self._rows, mistyped, rows, design_effects)
+        shares = mistyped / np.maximum(rows, 1)
+        for i in np.flatnonzero(rows):
+            yield (
+                int(i),
+                "wrong_type",
+                Evidence(float(p_values[i]), float(shares[i]), float(shares[i]), self._type_limits[i]),
+            )
 
 
-def _categorical(feature: CategoricalBaseline, limits: Thresholds, part: Floats) -> dict[str, Evidence]:
+def _shares_p(before: Floats, rows_before: Floats, now: Floats, rows: Floats, design_effects: Floats) -> Floats:
+    """Two-sided p-values of the shares of effective rows."""
+    effective = np.floor(rows / design_effects)
+    hits = np.minimum(np.round(now / design_effects), effective)
+    return proportions.two_proportions_p(before, rows_before, hits, effective)
+
+
+def _categorical(
+    feature: CategoricalBaseline, limits: Thresholds, gate: float, part: Floats, design_effect: float
+) -> dict[str, Evidence]:
     rows, unseen, counts = part[at.VALID], int(part[at.UNSEEN]), part[at.CATEGORIES :].astype(np.int64)
-    chi2 = chi2_two_sample(feature.counts, counts, unseen)
+    chi2 = chi2_two_sample(feature.counts, counts, unseen, design_effect)
     changes = np.abs(counts / rows - feature.counts / feature.count)
     most = int(changes.argmax())
     change, share = float(changes[most]), float(unseen / rows)
+    effective = max(rows // design_effect, 1)
+    hits = min(np.round(counts[most] / design_effect), effective)
     # the category was chosen for its change, so its p-value stands for as many tests as there are categories
-    p_change = proportions.two_proportions_p(feature.counts[most], feature.count, counts[most], rows) * len(changes)
-    p_unseen = unseen_categories_p(unseen, feature.counts, counts)
+    p_change = proportions.two_proportions_p(feature.counts[most], feature.count, hits, effective) * len(changes)
+    p_unseen = unseen_categories_p(
+        int(unseen // design_effect), feature.counts, np.floor(counts / design_effect).astype(np.int64)
+    )
     return {
-        "chi2": Evidence(chi2.p_value, chi2.cramers_v, chi2.effect, None),
+        "chi2": Evidence(chi2.p_value, chi2.cramers_v, chi2.effect, gate, chi2.bound),
         "frequency": Evidence(min(float(p_change), 1.0), change, change, limits.frequency_shift),
         "new_category": Evidence(float(p_unseen), share, share, limits.new_category_ratio),
     }

@@ -19,13 +19,20 @@ POLICIES = values.POLICIES
 
 @dataclass(frozen=True)
 class Alarms:
-    """The rule by which checks become verdicts. ``false_alarm_interval`` in seconds, ``alpha`` in (0, 1)."""
+    """The rule by which checks become verdicts.
+
+    ``false_alarm_interval`` and ``quiet_for`` in seconds, ``alpha`` in (0, 1); ``min_effect_learned``:
+    no limit is below what the baseline's own spans of time differ by.
+    """
 
     policy: str = "budget"
     false_alarm_interval: float = 30 * 86400.0
     alpha: float = 0.05
+    quiet_for: float = 300.0
     min_effect_ks: float = 0.1
     min_effect_cramers_v: float = 0.1
+    min_effect_joint: float = 0.1
+    min_effect_learned: bool = False
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,7 @@ class Thresholds:
     new_category_ratio: float = 0.0
     missing_shift: float = 0.02
     range_ratio: float = 0.01
+    wrong_type_ratio: float = 0.01
 
 
 @dataclass(frozen=True)
@@ -102,7 +110,7 @@ class Settings:
         'classic'
         """
         try:
-            tree = _plain(section)
+            tree = _section(section, "drift")
             for path, text in _environment(environ or {}):
                 _put(tree, path, text)
             return _settings(tree)
@@ -123,6 +131,7 @@ _THRESHOLDS: Mapping[str, Callable[[object, str], Any]] = {
     "new_category_ratio": _SHARE,
     "missing_shift": _SHARE,
     "range_ratio": _SHARE,
+    "wrong_type_ratio": _SHARE,
 }
 _EXPORT: Mapping[str, Callable[[object, str], Any]] = {
     "address": values.address,
@@ -137,8 +146,14 @@ _ALARMS: Mapping[str, Callable[[object, str], Any]] = {
     "policy": values.policy,
     "false_alarm_interval": values.seconds,
     "alpha": values.number(0, 0.5, above=True),
+    "quiet_for": values.seconds,
 }
-_MIN_EFFECT: Mapping[str, Callable[[object, str], Any]] = {"ks": _SHARE, "cramers_v": _SHARE}
+_MIN_EFFECT: Mapping[str, Callable[[object, str], Any]] = {
+    "ks": _SHARE,
+    "cramers_v": _SHARE,
+    "joint": _SHARE,
+    "learned": values.boolean,
+}
 _TOP: Mapping[str, Callable[[object, str], Any]] = {
     "baseline": values.text,
     "inputs": values.inputs,
@@ -153,7 +168,9 @@ _TOP: Mapping[str, Callable[[object, str], Any]] = {
 
 def _settings(tree: dict[str, Any]) -> Settings:
     section = _section(tree.pop("alarms", None), "alarms")
-    effects = _read(_section(section.pop("min_effect", None), "alarms.min_effect"), _MIN_EFFECT, "alarms.min_effect.")
+    effect = section.pop("min_effect", None)
+    effect = {"learned": True} if effect == "learned" else effect
+    effects = _read(_section(effect, "alarms.min_effect"), _MIN_EFFECT, "alarms.min_effect.")
     alarms = _read(section, _ALARMS, "alarms.", "min_effect")
     features = _section(tree.pop("features", None), "features")
     export = _section(tree.pop("export", None), "export")
@@ -190,13 +207,8 @@ def _section(value: object, key: str) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        raise ConfigError(f"{key} must be a section of settings, got {value!r}")
+        raise ConfigError(f"{key} must be a section of settings, got {values.shown(value)}")
     return {str(name): item for name, item in value.items()}
-
-
-def _plain(section: object) -> dict[str, Any]:
-    """A deep copy of the sections (mappings), so that environment variables never write into the caller's."""
-    return {k: _plain(v) if isinstance(v, Mapping) else v for k, v in _section(section, "drift").items()}
 
 
 def _environment(environ: Mapping[str, str]) -> Iterator[tuple[list[str], str]]:
@@ -217,9 +229,8 @@ def _path(name: str) -> list[str]:
 def _put(tree: dict[str, Any], path: list[str], text: str) -> None:
     for part in path[:-1]:
         below = tree.get(part)
-        if not isinstance(below, dict):
-            below = tree[part] = {}
-        tree = below
+        tree[part] = _section(below, part) if isinstance(below, Mapping) else {}  # a copy: the caller's stays as it is
+        tree = tree[part]
     tree[path[-1]] = _parsed(text)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from torchserve_drift.errors import DriftError
 
 if TYPE_CHECKING:
+    from torchserve_drift.config import Settings
     from torchserve_drift.features.schema import Feature
     from torchserve_drift.monitor import Monitor
 
@@ -46,12 +47,12 @@ def schema(context: Any) -> Sequence[Feature]:
 
     Raises
     ------
-    DriftError, OSError
+    DriftError
         When not even those can be read.
     """
-    from torchserve_drift.baseline.artifact import read_schema
+    from torchserve_drift.baseline.artifact import read_file, read_schema
 
-    return read_schema(_baseline_path(context).read_bytes())
+    return read_schema(read_file(_baseline_path(context)))
 
 
 def _baseline_path(context: Any) -> Path:
@@ -65,21 +66,14 @@ def _monitor(context: Any) -> Monitor:
     from torchserve_drift.baseline.profile import Baseline
     from torchserve_drift.config import Settings
     from torchserve_drift.duties import Duties
-    from torchserve_drift.export.board import Board, introduce
+    from torchserve_drift.export.board import Board
     from torchserve_drift.monitor import Monitor
 
     settings = Settings.from_mapping(_section(context), os.environ)
     baseline = Baseline.load(Path(_model_dir(context), settings.baseline))
     version = str((context.manifest or {}).get("model", {}).get("modelVersion", "1.0"))
     root = shared_root()
-    directory = _prepared(root, _model_dir(context)) if root is not None else None
-    if directory is not None:
-        introduce(
-            directory,
-            model_dir=_model_dir(context),
-            address=settings.export.address,
-            evaluate_every=settings.evaluate_every,
-        )
+    directory = _prepared(root, _model_dir(context), settings) if root is not None else None
     monitor = Monitor(
         baseline, settings, model_name=str(context.model_name), model_version=version, directory=directory
     )
@@ -113,13 +107,21 @@ def shared_root() -> Optional[Path]:
     return root
 
 
-def _prepared(root: Path, model_dir: str) -> Optional[Path]:
+def _prepared(root: Path, model_dir: str, settings: Settings) -> Optional[Path]:
     """The directory of one registration of a model: its model_dir is new with every registration, the same for all
     workers."""
+    from torchserve_drift.export.board import introduce, is_introduced
+
     directory = root / hashlib.sha256(os.path.realpath(model_dir).encode()).hexdigest()[:32]
     try:
-        directory.mkdir(mode=0o700, exist_ok=True)
+        introduce(
+            directory,
+            model_dir=model_dir,
+            address=settings.export.address,
+            evaluate_every=settings.evaluate_every,
+        )
     except OSError as error:
-        _logger.warning("workers are not merged, each shows its own rows: %s: %s", directory, error.strerror)
-        return None
+        if not is_introduced(directory):  # by a worker that started while there was room
+            _logger.warning("workers are not merged, each shows its own rows: %s: %s", directory, error.strerror)
+            return None
     return directory

@@ -7,9 +7,11 @@ process. Of all processes of a host one serves the port: whoever has bound it.
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import threading
 import time
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Optional
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 _TICK_SECONDS = 0.25
 _SLICE_SECONDS, _BREATH_SECONDS = 0.0003, 0.0005
+_STRANGER_ROUNDS = 20
+_logger = logging.getLogger("torchserve_drift")
 
 
 class Pause:
@@ -44,8 +48,10 @@ class Duties:
     def __init__(self, monitor: Monitor, board: Optional[Board] = None) -> None:
         self._monitor = monitor
         self._board = board
-        self._turn = _Turn(monitor.directory) if monitor.directory is not None else None
+        self._turn = _Turn(monitor.directory / "evaluator.lock") if monitor.directory is not None else None
         self._port = Port.at(monitor.settings.export)
+        self._serving = _Turn(board.port_lock) if board is not None else None
+        self._strangers = 0
         self._stopping = threading.Event()
         self._thread: Optional[threading.Thread] = None
         self._due = float("-inf")
@@ -65,8 +71,9 @@ class Duties:
         if self._thread is not None:
             self._thread.join()
             self._port.hide(self._shown)
-        if self._turn is not None:
-            self._turn.give_up()
+        for turn in (self._turn, self._serving):
+            if turn is not None:
+                turn.give_up()
 
     def _run(self) -> None:
         tick = min(_TICK_SECONDS, self._monitor.settings.evaluate_every)
@@ -78,7 +85,24 @@ class Duties:
         self._guarded("state", self._monitor.store.tend)
         self._guarded("fold", lambda: self._monitor.store.writer.fold(pause))
         self._guarded("evaluate", lambda: self._evaluate_when_due(monotonic, pause))
-        self._guarded("serve", self._port.serve)
+        self._guarded("serve", self._serve)
+
+    def _serve(self) -> None:
+        """Have the port, or else make sure that one of us has it: only then does it show this model."""
+        if self._port.serve():
+            self._strangers = 0
+            if self._serving is not None:
+                self._serving.take()
+        elif self._serving is not None and self._strangers < _STRANGER_ROUNDS:
+            alone = self._serving.take()
+            self._serving.give_up()
+            self._strangers = self._strangers + 1 if alone else 0
+            if self._strangers == _STRANGER_ROUNDS:
+                _logger.warning(
+                    "metrics are not shown: %s belongs to another program or another TorchServe; "
+                    "export.address must be one of this server's own",
+                    self._monitor.settings.export.address,
+                )
 
     def _evaluate_when_due(self, monotonic: float, pause: Callable[[], None]) -> None:
         if monotonic >= self._due and (self._turn is None or self._turn.take()):
@@ -100,7 +124,11 @@ class Duties:
 
     def _shown(self) -> list[Snapshot]:
         """Our own model first: its snapshot may be newer than its file, where a disk is full."""
-        return [*self.snapshots, *(self._board.snapshots() if self._board is not None else ())]
+        if self._board is None:
+            return self.snapshots
+        directory = self._monitor.directory
+        ours = [] if directory is not None and self._board.is_gone(directory) else self.snapshots
+        return [*ours, *self._board.snapshots()]
 
     def _guarded(self, stage: str, work: Callable[[], object]) -> None:
         try:
@@ -110,11 +138,13 @@ class Duties:
 
 
 class _Turn:
-    """The right to evaluate a model, held by at most one process."""
+    """A right that at most one process has: to evaluate a model; to say that the port is one of ours."""
 
-    def __init__(self, directory: Path) -> None:
-        self._path = directory / "evaluator.lock"
+    def __init__(self, path: Path) -> None:
+        self._path = path
         self._descriptor = -1
+        here = weakref.ref(self)
+        os.register_at_fork(after_in_child=lambda: _give_up(here()))
 
     def take(self) -> bool:
         """Whether this process has the turn, trying to take it."""
@@ -127,10 +157,17 @@ class _Turn:
             os.close(descriptor)
             return False
         self._descriptor = descriptor
-        os.register_at_fork(after_in_child=self.give_up)
         return True
 
     def give_up(self) -> None:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+    def __del__(self) -> None:
+        self.give_up()
+
+
+def _give_up(turn: Optional[_Turn]) -> None:
+    if turn is not None:
+        turn.give_up()

@@ -1,11 +1,14 @@
 """The errors this package raises on purpose, each one line a user can act on."""
 
+_LONGEST_LINE = 1000
+
 
 class DriftError(Exception):
-    """Base of every error raised on purpose; ``str(error)`` is one line."""
+    """Base of every error raised on purpose; ``str(error)`` is one line of bounded length."""
 
     def __str__(self) -> str:
-        return " ".join(super().__str__().splitlines())  # names of features and settings may hold line breaks
+        line = " ".join(super().__str__().splitlines())  # names of features and settings may hold line breaks
+        return line if len(line) <= _LONGEST_LINE else line[: _LONGEST_LINE - 1] + "…"
 
 
 class BaselineError(DriftError):

@@ -6,6 +6,7 @@ import hashlib
 import logging
 import threading
 import time
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union
@@ -14,12 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from torchserve_drift.baseline.profile import Baseline
+from torchserve_drift.budget import Budget, parts_of
 from torchserve_drift.config import Settings
-from torchserve_drift.errors import FeatureError
+from torchserve_drift.errors import DriftError, FeatureError
 from torchserve_drift.features.encoding import Floats, RowEncoder
-from torchserve_drift.report import FeatureReport, FeatureWindow, Report, WindowReport
-from torchserve_drift.verdict import FeatureVerdict, judge
-from torchserve_drift.window.merge import WindowRows
+from torchserve_drift.outcome import Look, Outcome
+from torchserve_drift.report import Report
+from torchserve_drift.tolerance import require_learnable
+from torchserve_drift.verdict import Level, WindowEvidence, budget_level, common_level, judge
 from torchserve_drift.window.store import Store
 
 if TYPE_CHECKING:
@@ -79,18 +82,29 @@ class Monitor:
         directory: Optional[Path] = None,
     ) -> None:
         self.settings = settings if isinstance(settings, Settings) else Settings.from_mapping(settings)
+        require_learnable(baseline.features, self.settings.alarms)
         self.baseline = baseline
         self.model_name, self.model_version = model_name, model_version
         self.clock = clock
         self.encoder = RowEncoder(baseline.schema)
         self.directory = directory
+        state = self._state_directory()
         self.store = Store(
             baseline,
             self.settings.windows,
             self.settings.reservoir_rows,
-            directory=self._state_directory() or directory,
+            directory=state or directory,
+            spare=directory if state is not None else None,
             seed=seed,
         )
+        self._budget = Budget.of(
+            parts_of(baseline.features),
+            self.settings.windows,
+            panes=self.store.layout.panes,
+            every=self.settings.evaluate_every,
+            interval=self.settings.alarms.false_alarm_interval,
+        )
+        self._outcome = Outcome(model_name, model_version, baseline.sha256, self._budget, self.settings.alarms)
         self.report: Optional[Report] = None
         self.evaluation_seconds = 0.0
         self._checks: Optional[Checks] = None
@@ -171,18 +185,26 @@ class Monitor:
             self.store.writer.fold(pause)
             windows = self.store.windows(now)
             checks = self._prepared()
-            evidence = [
-                checks.evidence(window, pause) if window.rows >= self.settings.min_rows else None for window in windows
+            before = self.report.evaluated_at if self.report else None
+            found = [
+                checks.evidence(window, pause, jointly=self._budget.looks_jointly(w, before, now))
+                if window.rows >= self.settings.min_rows
+                else None
+                for w, window in enumerate(windows)
             ]
-            verdicts = judge(
-                evidence,
-                self.settings.alarms,
-                evaluate_every=self.settings.evaluate_every,
-                checks_per_window=checks.count,
-            )
-            self.report = self._report(now, windows, verdicts)
+            evidence = [None if each is None else each.features for each in found]
+            verdicts = judge(evidence, self.settings.alarms, self._level(evidence, before, now), pause)
+            looks = [Look(*look) for look in zip(windows, found, verdicts)]
+            self.report = self._outcome.report(now, looks, self.report)
             self.evaluation_seconds = time.perf_counter() - began
             return self.report
+
+    def _level(self, evidence: Sequence[WindowEvidence], before: Optional[float], now: float) -> Level:
+        alarms = self.settings.alarms
+        if alarms.policy == "budget":
+            return budget_level(self._budget, alarms, before, now)
+        alpha = common_level(evidence, alarms)
+        return lambda *_: alpha
 
     def _prepared(self) -> Checks:
         # imported with the first evaluation: of a model's workers only the one that evaluates pays for scipy.special
@@ -191,39 +213,6 @@ class Monitor:
 
             self._checks = Checks(self.baseline, self.settings, self.store.layout, self.store.codes)
         return self._checks
-
-    def _report(self, now: float, windows: list[WindowRows], verdicts: list[Optional[list[FeatureVerdict]]]) -> Report:
-        labels = [window.label for window in self.settings.windows]
-        before = {feature.name: feature.windows for feature in self.report.features} if self.report else {}
-        features = tuple(
-            FeatureReport(
-                feature.name,
-                feature.kind,
-                feature.importance,
-                {
-                    label: _feature_window(
-                        of_window[index] if of_window else None, before.get(feature.name, {}).get(label), now
-                    )
-                    for label, of_window in zip(labels, verdicts)
-                },
-            )
-            for index, feature in enumerate(self.baseline.features)
-        )
-        return Report(
-            self.model_name,
-            self.model_version,
-            now,
-            self.baseline.sha256,
-            {label: self._window(w, v) for label, w, v in zip(labels, windows, verdicts)},
-            tuple(sorted(features, key=lambda feature: -feature.importance)),
-        )
-
-    def _window(self, window: WindowRows, verdicts: Optional[list[FeatureVerdict]]) -> WindowReport:
-        if verdicts is None:
-            return WindowReport(window.rows, window.sample_rows, "too_few_rows", 0.0)
-        drifted = [f.importance for f, verdict in zip(self.baseline.features, verdicts) if verdict.drifted]
-        state = "drifted" if drifted else "ok"
-        return WindowReport(window.rows, window.sample_rows, state, min(1.0, float(np.sum(drifted))))
 
     def fault(self, stage: str, error: BaseException) -> None:
         """Count a fault inside the plugin, and log it once per kind."""
@@ -234,7 +223,8 @@ class Monitor:
         kind = (stage, type(error).__name__)
         if kind not in self._said and len(self._said) < 100:
             self._said.add(kind)
-            _logger.warning("drift monitoring, %s: %s: %s (counted, said once)", stage, type(error).__name__, error)
+            said = _said_of(stage, error)
+            _logger.warning("drift monitoring, %s: %s: %s (counted, said once)", stage, type(error).__name__, said)
 
     def latest(self) -> Optional[Report]:
         """The model's latest report, also where another process evaluates it; ``None`` before the first."""
@@ -270,8 +260,10 @@ def _begins(rows: int, requests: npt.ArrayLike) -> bytes:
     return b"\1" + np.asarray(ids[1:] != ids[:-1], dtype=np.uint8).tobytes() if rows else b""
 
 
-def _feature_window(verdict: Optional[FeatureVerdict], before: Optional[FeatureWindow], now: float) -> FeatureWindow:
-    if verdict is None:
-        return FeatureWindow(False, None, {})
-    since = before.since if before is not None and before.drifted else now
-    return FeatureWindow(verdict.drifted, since if verdict.drifted else None, verdict.checks)
+def _said_of(stage: str, error: BaseException) -> str:
+    """An error's text; near the values of requests, which are nobody's to read in a log, only where it is ours or the
+    system's, else where it was raised."""
+    if stage not in ("decode", "observe") or isinstance(error, (DriftError, OSError)) or error.__traceback__ is None:
+        return str(error)
+    *_, (frame, line) = traceback.walk_tb(error.__traceback__)
+    return f"in {frame.f_code.co_name}, {Path(frame.f_code.co_filename).name}:{line}"

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Optional
 
+JOINT = "_joint"
+"""The name under which the joint distribution of all features is reported; another ``_`` before it where taken."""
+
 STATES = ("ok", "drifted", "too_few_rows")
 
 
@@ -28,11 +31,20 @@ class CheckResult(NamedTuple):
 
 @dataclass(frozen=True)
 class FeatureWindow:
-    """One feature in one window; ``since`` is the time (seconds) of the first evaluation of the present drift."""
+    """One feature in one window.
+
+    ``since`` is the time (seconds) of the first evaluation of the present drift, ``last_failed`` of the last one at
+    which a check failed: for a while after that it still counts as drifted. ``design_effect`` rows of the window stand
+    for one that is independent of all others; ``pair`` names the two features whose association changed most (of
+    `JOINT` alone).
+    """
 
     drifted: bool
     since: Optional[float]
     checks: Mapping[str, CheckResult]
+    last_failed: Optional[float] = None
+    design_effect: float = 1.0
+    pair: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -128,9 +140,11 @@ def _feature_dict(feature: FeatureReport) -> dict[str, Any]:
 
 
 def _window_dict(window: FeatureWindow) -> dict[str, Any]:
-    return {
+    plain: dict[str, Any] = {
         "drifted": window.drifted,
         "since": window.since,
+        "last_failed": window.last_failed,
+        "design_effect": window.design_effect,
         "checks": {
             name: {
                 "p_value": _finite(check.p_value),
@@ -143,6 +157,9 @@ def _window_dict(window: FeatureWindow) -> dict[str, Any]:
             for name, check in window.checks.items()
         },
     }
+    if window.pair:
+        plain["pair"] = list(window.pair)
+    return plain
 
 
 def _finite(value: Optional[float]) -> Optional[float]:
@@ -152,7 +169,12 @@ def _finite(value: Optional[float]) -> Optional[float]:
 def _feature_from(plain: Mapping[str, Any]) -> FeatureReport:
     windows = {
         label: FeatureWindow(
-            window["drifted"], window["since"], {name: _check_from(check) for name, check in window["checks"].items()}
+            window["drifted"],
+            window["since"],
+            {name: _check_from(check) for name, check in window["checks"].items()},
+            window["last_failed"],
+            window["design_effect"],
+            tuple(window.get("pair", ())),
         )
         for label, window in plain["windows"].items()
     }

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Optional
+from typing import Callable, Optional
 
+from torchserve_drift.budget import Budget
 from torchserve_drift.config import Alarms
-from torchserve_drift.evidence import Evidence, FeatureEvidence
+from torchserve_drift.evidence import AT_LEAST, Evidence, FeatureEvidence
 from torchserve_drift.report import CheckResult
 
-_EFFECT_GATES = {"ks": "min_effect_ks", "chi2": "min_effect_cramers_v"}
-_CLASSIC_CHECKS = frozenset(("ks", "chi2", "mean", "std", "frequency", "new_category"))
+_CLASSIC_TESTS = frozenset(("ks", "chi2"))
+_CLASSIC_LIMITS = frozenset(("mean", "std", "frequency", "new_category"))
 
 
 @dataclass(frozen=True)
@@ -22,42 +23,49 @@ class FeatureVerdict:
     checks: Mapping[str, CheckResult]
 
 
-WindowEvidence = Optional[Sequence[FeatureEvidence]]
-"""Evidence of every feature in one window; ``None`` where the window has too few rows for a verdict."""
+WindowEvidence = Optional[Sequence[Optional[FeatureEvidence]]]
+"""Evidence of every feature in one window; ``None`` where the window has too few rows for a verdict, or where this look
+was not at the feature."""
+
+WindowVerdicts = Optional[list[Optional[FeatureVerdict]]]
+"""Verdicts, ``None`` where there is no evidence."""
+
+Level = Callable[[int, int, str], float]
+"""The alpha of a window's feature's check."""
 
 
 def judge(
-    windows: Sequence[WindowEvidence], alarms: Alarms, *, evaluate_every: float, checks_per_window: int
-) -> list[Optional[list[FeatureVerdict]]]:
+    windows: Sequence[WindowEvidence], alarms: Alarms, level: Level, pause: Callable[[], None] = lambda: None
+) -> list[WindowVerdicts]:
     """The verdicts of one evaluation: a feature has drifted in a window if any of its checks fails there.
 
-    Under every policy but ``classic`` a check fails iff p_value < alpha and its effect reaches min_effect (ks, chi2) or
-    exceeds its limit (the others). ``evaluate_every`` in seconds and ``checks_per_window`` set the alpha of ``budget``.
+    Under every policy but ``classic`` a check fails iff its p-value (or its bound) is below alpha, and its effect
+    exceeds its limit or, of the checks in `evidence.AT_LEAST`, reaches it. ``pause`` is called after each feature.
     """
-    alpha = level(windows, alarms, evaluate_every=evaluate_every, checks_per_window=checks_per_window)
     outcome = _classic if alarms.policy == "classic" else _gated
+
+    def verdict(w: int, f: int, feature: Optional[FeatureEvidence]) -> Optional[FeatureVerdict]:
+        if feature is None:
+            return None
+        checks = {name: outcome(name, check, level(w, f, name)) for name, check in feature.items()}
+        pause()
+        return FeatureVerdict(any(check.failed for check in checks.values()), checks)
+
     return [
-        None if features is None else [_verdict(feature, alarms, alpha, outcome) for feature in features]
-        for features in windows
+        None if features is None else [verdict(w, f, feature) for f, feature in enumerate(features)]
+        for w, features in enumerate(windows)
     ]
 
 
-def level(windows: Sequence[WindowEvidence], alarms: Alarms, *, evaluate_every: float, checks_per_window: int) -> float:
-    """The alpha against which each p-value of this evaluation is held.
+def common_level(windows: Sequence[WindowEvidence], alarms: Alarms) -> float:
+    """The one alpha of an evaluation's p-values, under the policies without a budget.
 
-    ``budget``: evaluate_every / (false_alarm_interval x checks x windows), by which the expected number of p-values
-    below
-    alpha in a false_alarm_interval without drift is at most 1 (union bound: whatever the checks' dependence).
-    ``bonferroni``:
-    alpha / p-values of this evaluation. ``benjamini-hochberg``: the largest p-value that this procedure rejects
-    (Benjamini and Hochberg, 1995), just above it. ``classic``: alpha as it is.
+    ``bonferroni``: alpha / p-values of this evaluation. ``benjamini-hochberg``: the largest p-value that this procedure
+    rejects (Benjamini and Hochberg, 1995), just above it. ``classic``: alpha as it is.
     """
     if alarms.policy == "classic":
         return alarms.alpha
-    if alarms.policy == "budget":
-        looks = alarms.false_alarm_interval / evaluate_every
-        return min(alarms.alpha, 1.0 / (looks * checks_per_window * max(len(windows), 1)))
-    p_values = sorted(check.p_value for check in _all_checks(windows))
+    p_values = sorted(_held(check) for check in _all_checks(windows))
     total = max(len(p_values), 1)
     if alarms.policy == "bonferroni":
         return alarms.alpha / total
@@ -65,31 +73,32 @@ def level(windows: Sequence[WindowEvidence], alarms: Alarms, *, evaluate_every: 
     return alarms.alpha * (max(rejected, default=1) / total)
 
 
+def budget_level(budget: Budget, alarms: Alarms, before: Optional[float], now: float) -> Level:
+    """The levels of ``policy: budget`` at a look at ``now``, the last one having been at ``before`` (seconds)."""
+    closed = [before is None or budget.closes(w, before, now) for w in range(len(budget.windows))]
+    return lambda w, f, check: min(budget.level(f, check, w, closed=closed[w]), alarms.alpha)
+
+
 def _all_checks(windows: Sequence[WindowEvidence]) -> Iterator[Evidence]:
     for features in windows:
         for feature in features or ():
-            yield from feature.values()
+            yield from (feature or {}).values()
 
 
-def _verdict(feature: FeatureEvidence, alarms: Alarms, alpha: float, outcome: object) -> FeatureVerdict:
-    assert callable(outcome)
-    checks = {name: outcome(name, check, alarms, alpha) for name, check in feature.items()}
-    return FeatureVerdict(any(check.failed for check in checks.values()), checks)
+def _held(check: Evidence) -> float:
+    return check.p_value if check.bound is None else check.bound
 
 
-def _gated(name: str, check: Evidence, alarms: Alarms, alpha: float) -> CheckResult:
-    significant = check.p_value < alpha
-    if check.limit is None:
-        gate: float = getattr(alarms, _EFFECT_GATES[name])
-        return CheckResult(
-            check.p_value, check.statistic, check.effect, alpha, gate, significant and check.effect >= gate
-        )
-    failed = significant and check.effect > check.limit
-    return CheckResult(check.p_value, check.statistic, check.effect, alpha, check.limit, failed)
+def _gated(name: str, check: Evidence, alpha: float) -> CheckResult:
+    large = check.effect >= check.limit if name in AT_LEAST else check.effect > check.limit
+    return _result(check, alpha, check.limit, large and _held(check) < alpha)
 
 
-def _classic(name: str, check: Evidence, _: Alarms, alpha: float) -> CheckResult:
-    if check.limit is None:
-        return CheckResult(check.p_value, check.statistic, check.effect, alpha, None, check.p_value < alpha)
-    failed = name in _CLASSIC_CHECKS and check.effect > check.limit
-    return CheckResult(check.p_value, check.statistic, check.effect, None, check.limit, failed)
+def _classic(name: str, check: Evidence, alpha: float) -> CheckResult:
+    if name in _CLASSIC_TESTS:
+        return _result(check, alpha, None, check.p_value < alpha)
+    return _result(check, None, check.limit, name in _CLASSIC_LIMITS and check.effect > check.limit)
+
+
+def _result(check: Evidence, alpha: Optional[float], limit: Optional[float], failed: bool) -> CheckResult:
+    return CheckResult(check.p_value, check.statistic, check.effect, alpha, limit, bool(failed))

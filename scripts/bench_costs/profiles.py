@@ -22,7 +22,7 @@ def normal_baseline(features: int, seed: int = 0) -> Baseline:
 
 
 def _feature(name: str, values: np.ndarray, importance: float) -> NumericBaseline:
-    edges = np.unique(np.quantile(values, [*np.arange(1, 20) / 20, 1.0]))
+    edges = np.unique(np.quantile(values, [*QUANTILE_LEVELS, 1.0]))
     return NumericBaseline(
         name,
         len(values),

@@ -16,8 +16,10 @@ def drifted(series: Series, window: str) -> set[str]:
 def show(console: Console, series: Series, window: str, title: str, caption: str) -> None:
     """One line per feature, the most important first."""
     p_values = series.get("p_value", window=window)
-    tests = {labels["feature"]: (labels["check"], p) for labels, p in p_values if labels["check"] in ("ks", "chi2")}
-    effects = {(labels["feature"], labels["check"]): value for labels, value in series.get("statistic", window=window)}
+    tests = {
+        labels["feature"]: (labels["check"], p) for labels, p in p_values if labels["check"] in ("ks", "chi2", "joint")
+    }
+    effects = {(labels["feature"], labels["check"]): value for labels, value in series.get("effect", window=window)}
     failed = series.get("check_failed", window=window)
     flagged = drifted(series, window)
     table = Table(title=title, caption=caption, title_justify="left", caption_justify="left", title_style="bold")
@@ -26,8 +28,8 @@ def show(console: Console, series: Series, window: str, title: str, caption: str
     for column in ("p-value", "effect", "importance"):
         table.add_column(column, justify="right")
     table.add_column("verdict")
-    for labels, importance in sorted(series.get("feature_importance"), key=lambda found: -found[1]):
-        name = labels["feature"]
+    importances = {labels["feature"]: value for labels, value in series.get("feature_importance")}
+    for name in sorted(importances.keys() | tests.keys(), key=lambda name: -importances.get(name, 0)):
         test, p_value = tests.get(name, ("", None))
         checks = sorted(found["check"] for found, value in failed if found["feature"] == name and value == 1)
         table.add_row(
@@ -35,7 +37,7 @@ def show(console: Console, series: Series, window: str, title: str, caption: str
             test,
             "" if p_value is None else f"{p_value:.2g}" if p_value > 1e-300 else "<1e-300",
             f"{effects[name, test]:.3f}" if (name, test) in effects else "",
-            f"{importance:.3f}",
+            f"{importances[name]:.3f}" if name in importances else "",
             f"[bold red]DRIFTED[/] ({', '.join(checks)})" if name in flagged else "ok",
         )
     console.print(table)

@@ -25,13 +25,13 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="the report as JSON")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
-        lines = soak(Plan(arguments.minutes * 60, arguments.workers, arguments.kills), Path(folder))
+        outcome = soak(Plan(arguments.minutes * 60, arguments.workers, arguments.kills), Path(folder))
     if arguments.json:
-        print(json.dumps([{**asdict(line), "kept": line.kept} for line in lines], indent=2))
+        print(json.dumps([{**asdict(line), "kept": line.kept} for line in outcome.lines], indent=2))
     else:
         what = f"{arguments.minutes:g} minutes, {arguments.workers} workers, {arguments.kills} kills"
-        Console(width=110).print(table(what, lines))
-    return 0 if all(line.kept for line in lines) else 1
+        Console(width=110).print(table(what, outcome.lines), outcome.memory)
+    return 0 if all(line.kept for line in outcome.lines) else 1
 
 
 if __name__ == "__main__":

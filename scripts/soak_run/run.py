@@ -1,27 +1,30 @@
-"""The soak: half of the time with mischief, then half for latency and memory, then the reckoning."""
+"""The soak: half of the time with mischief, then half for latency, memory watched in both, then the reckoning."""
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 
 import psutil
+from rich.table import Table
 
-from processes import listeners, resident_bytes
-from servers import TorchServe, free_ports, torchserve, wait_for
+from processes import listeners
+from servers import TorchServe, fetch, free_ports, torchserve, wait_for
 from soak_run.load import Repeated, Tally, post
+from soak_run.memory import Memory
 from soak_run.mischief import Checker, Mischief, refused_bodies
 from soak_run.promises import Measured
+from soak_run.slices import Slices
 from watched import Samples, Watch, archive, manage, request_rows, scale, scrape, value
 
 CONNECTIONS, LATENCY_CONNECTIONS = 8, 2
+_WATCHED, _PLAIN = "sum/1.0", "sum/off"
+_MOST_RATIO, _MOST_GROWTH_MIB, _MOST_SILENCE_SECONDS = 1.05, 5, 5
 
 
 @dataclass(frozen=True)
@@ -33,17 +36,30 @@ class Plan:
     kills: int
 
     @property
-    def evaluate_seconds(self) -> float:
-        """As users have it, but in short runs, which else would see no evaluation."""
-        return 15.0 if self.seconds >= 240 else 2.0
+    def slice_seconds(self) -> float:
+        """So short that a busy machine is equally busy in neighbouring slices; at least four times four of them."""
+        return min(2.0, max(1.0, self.seconds / 2 // 16))
 
     @property
-    def slice_seconds(self) -> float:
-        """Each slice has an evaluation."""
-        return max(4.0, self.evaluate_seconds)
+    def evaluate_seconds(self) -> float:
+        """As users have it, and Prometheus with it, but in short runs, which else would see no evaluation."""
+        return 15.0 if self.seconds >= 240 else self.slice_seconds
+
+    @property
+    def settle_seconds(self) -> float:
+        """How long a worker's memory may grow: a minute, or less in a short run."""
+        return min(60.0, self.seconds / 5)
 
 
-def soak(plan: Plan, folder: Path) -> list[Measured]:
+@dataclass(frozen=True)
+class Outcome:
+    """What was measured, and every worker's memory."""
+
+    lines: list[Measured]
+    memory: Table
+
+
+def soak(plan: Plan, folder: Path) -> Outcome:
     """Run the plan with files in ``folder``, and say what was measured."""
     (port,) = free_ports(1)
     store = folder / "store"
@@ -59,27 +75,15 @@ def soak(plan: Plan, folder: Path) -> list[Measured]:
         store, {"sum": "watched.mar"}, {"enable_model_api": "true", "default_response_timeout": "60"}
     ) as server:
         manage(server, "POST", "?url=plain.mar&initial_workers=0")
-        for version in ("1.0", "off"):
-            scale(server, f"sum/{version}", plan.workers)
+        for model in (_WATCHED, _PLAIN):
+            scale(server, model, plan.workers)
         run = _Run(plan, server, port)
-        run.with_mischief()
-        run.in_peace()
+        slices = run.all()
         lines = run.reckoning()
         pids = [child.pid for child in psutil.Process(server.process.pid).children(recursive=True)]
     left = [pid for pid in pids if psutil.pid_exists(pid)]
-    return [*lines, Measured("processes left behind", len(left), 0), *_slices(run)]
-
-
-def _slices(run: _Run) -> list[Measured]:
-    lines = []
-    for name, most in (("p50", None), ("p99", 1.05)):
-        watched, plain = (median(getattr(tally, name)) for tally in (run.watched, run.plain))
-        lines.append(Measured(f"{name} with monitoring (median of slices)", watched * 1e3, None, "ms"))
-        lines.append(Measured(f"{name} without", plain * 1e3, None, "ms"))
-        lines.append(Measured(f"{name}, ratio", watched / plain, most))
-        noise = median(getattr(run.plain, name)[::2]) / median(getattr(run.plain, name)[1::2])
-        lines.append(Measured(f"{name} without, ratio of every other slice to the rest", noise))
-    return lines
+    lines += [Measured("processes left behind", len(left), 0), *slices.lines(_MOST_RATIO)]
+    return Outcome(lines, run.memory.table())
 
 
 class _Run:
@@ -88,28 +92,38 @@ class _Run:
     def __init__(self, plan: Plan, server: TorchServe, port: int) -> None:
         self.plan, self.server, self.port = plan, server, port
         self.rows = request_rows(500)
-        self.load, self.watched, self.plain = Tally(), Tally(), Tally()
+        self.load = Tally()
         self.mischief = Mischief(server, port, plan.workers)
         self.checker = Checker(server, itertools.cycle(request_rows(500, seed=1)))
-        self.scrapes: list[Watch] = []
-        self.growth_bytes: list[int] = []
-        self.resident: list[int] = []
+        self.memory = Memory(server, _WATCHED, plan.settle_seconds)
+        self.watch = Watch(port, 0.5)
+        self.pages: list[str] = []
+        self.scrape_due = 0.0
+
+    def all(self) -> Slices:
+        """Both halves; memory and port are watched meanwhile."""
+        memory = Repeated(self.memory.look, 0.2)
+        try:
+            self.with_mischief()
+            return self.in_peace()
+        finally:
+            memory.end()
+            self.watch.end()
 
     def with_mischief(self) -> None:
         """Load, garbage and checked answers, while workers die and come again."""
         garbage = itertools.cycle(refused_bodies(self.server))
-        watch = Watch(self.port, 0.5)
-        self.scrapes.append(watch)
         busy = [
-            Repeated(lambda: self.load.add(post(self.server, "sum/1.0", self.rows, CONNECTIONS, 2))),
+            Repeated(lambda: self.load.add(post(self.server, _WATCHED, self.rows, CONNECTIONS, 2))),
             Repeated(self.checker.check, 0.01),
             Repeated(lambda: self.mischief.send_garbage(garbage), 0.05),
         ]
         try:
             self._mischief_until(time.monotonic() + self.plan.seconds / 2)
         finally:
-            for each in (*busy, watch):
+            for each in busy:
                 each.end()
+        self.watch.end()  # it would not be answered while workers are halted
 
     def _mischief_until(self, end: float) -> None:
         began, kills = time.monotonic(), max(1, self.plan.kills)
@@ -124,44 +138,52 @@ class _Run:
         wait_for("all workers again", self._complete, 120)
 
     def _complete(self) -> bool:
-        return len(self.server.worker_pids("sum/1.0")) == self.plan.workers
+        ready = set(self.server.worker_pids(_WATCHED)) - self.mischief.killed  # it takes a moment to notice a death
+        return len(ready) == self.plan.workers
 
-    def in_peace(self) -> None:
-        """Slices of load with and without monitoring, in turn, the workers that monitor being halted in the latter."""
-        workers = self.server.worker_pids("sum/1.0")
-        pairs = max(3, round(self.plan.seconds / 2 / (2 * self.plan.slice_seconds)))
-        for model in ("sum/1.0", "sum/off"):  # the first requests of new workers are slow
-            warm = post(self.server, model, self.rows, LATENCY_CONNECTIONS, 2)
-            if model == "sum/1.0":
-                self.load.add(warm)
-        before: dict[int, int] = {}
-        for pair in range(pairs):
-            if pair == max(1, pairs // 4):
-                before = {pid: resident_bytes(pid) for pid in workers}
-            for monitored in (True, False) if pair % 2 == 0 else (False, True):
-                self._slice(workers, monitored=monitored)
-        after = {pid: resident_bytes(pid) for pid in workers}
-        self.resident = list(after.values())
-        self.growth_bytes = [after[pid] - before[pid] for pid in workers]
+    def in_peace(self) -> Slices:
+        """Slices of load with and without monitoring; what is monitored is scraped as often as it is evaluated."""
+        self.load.add(self._post(_WATCHED, 2))  # the first requests of new workers are slow
+        self._post(_PLAIN, 2)
+        slices = Slices(
+            self._watched_slice,
+            lambda seconds: self._post(_PLAIN, seconds),
+            self.server.worker_pids(_WATCHED),
+            self.plan.slice_seconds,
+        )
+        slices.run(max(2, round(self.plan.seconds / 2 / (4 * self.plan.slice_seconds))))
+        for page in self.pages:
+            self.watch.read(page)
+        for tally in slices.on:
+            self.load.add(tally)
+        return slices
 
-    def _slice(self, workers: list[int], *, monitored: bool) -> None:
-        if monitored:
-            self.watched.add(post(self.server, "sum/1.0", self.rows, LATENCY_CONNECTIONS, self.plan.slice_seconds))
-            return
-        with _halted(workers):
-            self.plain.add(post(self.server, "sum/off", self.rows, LATENCY_CONNECTIONS, self.plan.slice_seconds))
+    def _post(self, model: str, seconds: float) -> Tally:
+        return post(self.server, model, self.rows, LATENCY_CONNECTIONS, seconds)
+
+    def _watched_slice(self, seconds: float) -> Tally:
+        """A slice with a scrape, when one is due; the page is read later: that is not the server's work."""
+        if time.monotonic() < self.scrape_due:
+            return self._post(_WATCHED, seconds)
+        self.scrape_due = time.monotonic() + self.plan.evaluate_seconds
+        with ThreadPoolExecutor(1) as pool:
+            page = pool.submit(fetch, f"http://127.0.0.1:{self.port}/metrics")
+            tally = self._post(_WATCHED, seconds)
+            self.pages.append(page.result())
+        return tally
 
     def reckoning(self) -> list[Measured]:
         """Everything but latency, once all rows are folded; then the model is unregistered."""
-        samples = wait_for("the last rows", self._settled, 60)
+        samples = wait_for("the last rows", self._settled, 240)
         total = value(samples, "rows_total") or 0.0
         sent = Tally()
-        for tally in (self.load, self.checker.tally, self.watched):
+        for tally in (self.load, self.checker.tally):
             sent.add(tally)
         errors = sum(found for (name, _), found in samples.items() if name == "errors_total")
+        growths = [life.growth / 2**20 for life in self.memory.settled()]
         lines = [
             Measured("rows answered", sent.answered),
-            Measured("rows sent, not answered", sent.unsure),
+            Measured("rows sent, but not answered with 200", sent.unsure),
             Measured("rows counted", total),
             Measured("rows answered, not counted", max(0.0, sent.answered - total), 0),
             Measured("rows counted twice", max(0.0, total - sent.answered - sent.unsure - self.mischief.handed_on), 0),
@@ -173,24 +195,25 @@ class _Run:
             Measured("times scaled", self.mischief.scalings),
             Measured("faults in the plugin", errors, 0),
             *self._of_the_port(),
-            Measured("resident memory of a worker, most", max(self.resident) / 2**20, None, "MiB"),
-            Measured("its growth after the first quarter, most", max(self.growth_bytes) / 2**20, 5, "MiB"),
+            Measured("workers older than their first minute", len(growths)),
+            Measured("growth of their memory since, most", max(growths, default=0.0), _MOST_GROWTH_MIB, "MiB"),
         ]
         return [*lines, *self._leaks()]
 
     def _of_the_port(self) -> list[Measured]:
         return [
-            Measured("scrapes", sum(watch.scrapes for watch in self.scrapes)),
-            Measured("scrapes refused", sum(watch.failures for watch in self.scrapes)),
-            Measured("longest silence of the port", max(watch.longest_silence for watch in self.scrapes), 5, "s"),
-            Measured("counters gone backwards", sum(len(watch.backwards) for watch in self.scrapes), 0),
+            Measured("scrapes", self.watch.scrapes),
+            Measured("scrapes refused", self.watch.failures),
+            Measured("longest silence of the port", self.watch.longest_silence, _MOST_SILENCE_SECONDS, "s"),
+            Measured("counters gone backwards", len(self.watch.backwards), 0),
             Measured("processes beyond one that have the port", abs(len(listeners(self.port)) - 1), 0),
         ]
 
     def _settled(self) -> Samples:
         first = scrape(self.port)
         evaluated = "last_evaluation_timestamp_seconds"
-        later = wait_for("an evaluation", lambda: self._after(value(first, evaluated) or 0, evaluated))
+        patience = 30 + 3 * self.plan.evaluate_seconds
+        later = wait_for("evaluations", lambda: self._after(value(first, evaluated) or 0, evaluated), patience)
         return later if value(later, "rows_total") == value(first, "rows_total") else {}
 
     def _after(self, moment: float, evaluated: str) -> Samples:
@@ -202,16 +225,18 @@ class _Run:
         root = self.server.home / f"torchserve-drift-{os.getuid()}"
         files = [path for path in root.rglob("*") if path.is_file()]
         segments = [path for path in files if path.suffix == ".segment"]
-        known = {"snapshot.json", "model.json", "evaluator.lock"}
+        known = {"snapshot.json", "model.json", "evaluator.lock", f"port-127.0.0.1:{self.port}.lock"}
         odd = [path for path in files if path.suffix != ".segment" and path.name not in known]
-        workers = {*self.server.worker_pids("sum/1.0"), *self.mischief.killed}
-        manage(self.server, "DELETE", "/sum/off")
-        manage(self.server, "DELETE", "/sum/1.0")
-        wait_for("the model's end", lambda: not listeners(self.port), 30)
+        workers = {*self.server.worker_pids(_WATCHED), *self.mischief.killed}
+        manage(self.server, "DELETE", f"/{_PLAIN}")
+        manage(self.server, "DELETE", f"/{_WATCHED}")
+        with contextlib.suppress(TimeoutError):  # then the lines below tell
+            wait_for("the model's end", lambda: not (any(map(_lives, workers)) or listeners(self.port)), 30)
         return [
             Measured("segments beyond one a worker", max(0, len(segments) - self.plan.workers), 0),
-            Measured("other files beyond three a model", len(odd), 0),
+            Measured("other files beyond three a model and one a port", len(odd), 0),
             Measured("workers that outlive the model", sum(_lives(pid) for pid in workers), 0),
+            Measured("processes that have the port then", len(listeners(self.port)), 0),
         ]
 
 
@@ -220,15 +245,3 @@ def _lives(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
-
-
-@contextmanager
-def _halted(pids: list[int]) -> Iterator[None]:
-    """Processes that do nothing meanwhile."""
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)

@@ -6,30 +6,58 @@ Nothing in it is ever executed.
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from os import PathLike
-from typing import Any, Union
+from typing import Any, Optional, Union
 
 import numpy as np
 import numpy.typing as npt
 
 from torchserve_drift.baseline import header, validity
-from torchserve_drift.baseline.profile import Baseline, CategoricalBaseline, FeatureBaseline, NumericBaseline
+from torchserve_drift.baseline.profile import (
+    CATEGORICAL_EFFECTS,
+    MOST_EDGES,
+    NUMERIC_EFFECTS,
+    Baseline,
+    CategoricalBaseline,
+    FeatureBaseline,
+    NumericBaseline,
+    Variation,
+)
 from torchserve_drift.errors import BaselineError
 from torchserve_drift.features.schema import Feature
 
 
 def load(path: Union[str, PathLike[str]]) -> Baseline:
     """The baseline in the file ``path``; BaselineError where it cannot be read or trusted."""
+    return from_bytes(read_file(path), os.fspath(path))
+
+
+def read_file(path: Union[str, PathLike[str]]) -> bytes:
+    """The content of the file ``path``, if it begins as a baseline does.
+
+    Raises
+    ------
+    BaselineError
+        When it cannot be read, is a device or a pipe, or begins otherwise: then no more than its beginning is read.
+    """
     try:
-        with open(path, "rb") as file:
-            data = file.read()
+        with open(path, "rb", opener=_without_waiting) as file:
+            facts = os.fstat(file.fileno())
+            if not stat.S_ISREG(facts.st_mode):
+                raise OSError(errno.EINVAL, "Not a regular file")
+            start = file.read(header.DIGEST.stop)
+            if len(start) == header.DIGEST.stop and not start.startswith(header.PREFIX, 8):
+                raise BaselineError(f"baseline {os.fspath(path)!r} cannot be used: {header.NOT_A_BASELINE}")
+            file.seek(0)
+            return file.read(facts.st_size)
     except (OSError, ValueError) as error:
         raise BaselineError(f"baseline {os.fspath(path)!r} cannot be read: {_reason(error)}") from None
-    return from_bytes(data, os.fspath(path))
 
 
 def save(baseline: Baseline, path: Union[str, PathLike[str]]) -> Baseline:
@@ -72,7 +100,8 @@ def from_bytes(data: bytes, name: str) -> Baseline:
     except BaselineError as error:
         raise BaselineError(f"baseline {name!r} cannot be used: {error}") from None
     features = tuple(_features(head, arrays))
-    return Baseline(features, head.rows, head.created, head.seed, sha256)
+    variation = arrays.get("joint.variation", np.zeros(0))
+    return Baseline(features, head.rows, head.created, head.seed, sha256, variation)
 
 
 def to_bytes(baseline: Baseline) -> bytes:
@@ -87,9 +116,11 @@ def to_bytes(baseline: Baseline) -> bytes:
 
     if not baseline.features:
         raise BaselineError("a baseline must have at least one feature, got none")
-    text = header.write(baseline.schema, baseline.rows, baseline.sample_rows, baseline.created, baseline.seed)
+    head = header.Header(
+        baseline.schema, baseline.rows, baseline.sample_rows, baseline.created, baseline.seed, baseline.spans, {}
+    )
+    text = header.write(head)
     arrays = _stacked(baseline)
-    head = header.Header(baseline.schema, baseline.rows, baseline.sample_rows, baseline.created, baseline.seed, {})
     for name, (_, shape) in validity.layout(head).items():
         if arrays[name].shape != shape:
             raise BaselineError(f"a baseline's {name} must have the shape {shape}, got {arrays[name].shape}")
@@ -144,6 +175,14 @@ def _stacked(baseline: Baseline) -> dict[str, npt.NDArray[Any]]:
             arrays["categorical.missing"] = np.array([f.missing for f in categories], np.int64)
             arrays["categorical.counts"] = np.concatenate([f.counts for f in categories]).astype(np.int64)
             arrays["categorical.sample"] = np.stack([f.sample for f in categories]).astype(np.uint16)
+        for name, features, effects in (
+            ("numeric.variation", numbers, NUMERIC_EFFECTS),
+            ("categorical.variation", categories, CATEGORICAL_EFFECTS),
+        ):
+            if features and baseline.spans:
+                arrays[name] = np.stack([_effects(f.variation, effects) for f in features])
+        if baseline.spans:
+            arrays["joint.variation"] = np.asarray(baseline.joint_variation, np.float64)
     except (ValueError, OverflowError, TypeError) as error:
         raise BaselineError(f"the features of a baseline must have arrays of the same shapes, got: {error}") from None
     return arrays
@@ -160,8 +199,14 @@ def _stacked_numbers(numbers: list[NumericBaseline]) -> dict[str, npt.NDArray[An
     }
 
 
+def _effects(variation: Variation, names: Sequence[str]) -> npt.NDArray[np.float64]:
+    if set(variation) != set(names):
+        raise ValueError(f"variation of {sorted(variation)} in place of {sorted(names)}")
+    return np.stack([variation[name] for name in names]).astype(np.float64)
+
+
 def _padded(values: npt.NDArray[Any], filler: float) -> npt.NDArray[Any]:
-    return np.pad(values, (0, max(validity.MOST_EDGES - len(values), 0)), constant_values=filler)
+    return np.pad(values, (0, max(MOST_EDGES - len(values), 0)), constant_values=filler)
 
 
 def _features(head: header.Header, arrays: validity.Arrays) -> Iterator[FeatureBaseline]:
@@ -180,6 +225,7 @@ def _features(head: header.Header, arrays: validity.Arrays) -> Iterator[FeatureB
                 missing=int(arrays["categorical.missing"][category]),
                 sample=arrays["categorical.sample"][category],
                 importance=importance,
+                variation=_variation(arrays.get("categorical.variation"), category, CATEGORICAL_EFFECTS),
             )
             category, start = category + 1, end
 
@@ -202,7 +248,16 @@ def _number(name: str, arrays: validity.Arrays, row: int, importance: float) -> 
         edge_counts=arrays["numeric.edge_counts"][row, :bins],
         sample=arrays["numeric.sample"][row],
         importance=importance,
+        variation=_variation(arrays.get("numeric.variation"), row, NUMERIC_EFFECTS),
     )
+
+
+def _variation(effects: Optional[npt.NDArray[Any]], row: int, names: Sequence[str]) -> Variation:
+    return {} if effects is None else dict(zip(names, effects[row]))
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # of a pipe into which nobody writes
 
 
 def _reason(error: Exception) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import os
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Optional, Union
@@ -14,19 +14,23 @@ from typing import TYPE_CHECKING, Any, Optional, Union
 import numpy as np
 import numpy.typing as npt
 
-from torchserve_drift.baseline.columns import Column, spelled
+from torchserve_drift.baseline.columns import Column, key_of, spelled
 from torchserve_drift.baseline.importance import normalised
 from torchserve_drift.baseline.numeric import Numbers, profiled
 from torchserve_drift.baseline.profile import (
     LARGEST_CATEGORIES,
     LARGEST_SAMPLE,
     MISSING_CODE,
+    MOST_SPANS,
     Baseline,
     CategoricalBaseline,
     FeatureBaseline,
     NumericBaseline,
 )
 from torchserve_drift.baseline.source import Progress, files, is_beyond, session, staged
+from torchserve_drift.baseline.spans import Spans, of_categories, of_numbers, of_rows
+from torchserve_drift.baseline.spans import cut as cut_into_spans
+from torchserve_drift.baseline.variation import joint
 from torchserve_drift.errors import BaselineError
 
 if TYPE_CHECKING:
@@ -44,6 +48,8 @@ def build(
     seed: int = 0,
     importance: Optional[Mapping[str, float]] = None,
     created: Optional[str] = None,
+    time: Union[str, Sequence[str]] = (),
+    spans: int = 12,
     progress: Optional[Progress] = None,
 ) -> Baseline:
     """The baseline of the training data in ``source``: a csv, csv.gz or parquet file, a folder or a glob of them.
@@ -62,6 +68,11 @@ def build(
         Weight by name (see `importance.normalised`); uniform by default.
     created
         ISO 8601 in UTC; now by default, or ``SOURCE_DATE_EPOCH``.
+    time
+        Columns of numbers or times, no features, that order the rows: by the first, where it is equal by the second,
+        and so on. With them every feature gets its ``variation``.
+    spans
+        Of equal numbers of rows, 2 to 100, into which that order is cut; fewer where there are fewer times.
     progress
         Called with a step's name, how much of it is done, and how much there is.
 
@@ -74,7 +85,9 @@ def build(
     -----
     The same files, options and ``created`` give the same baseline, bit by bit, whatever the number of threads.
     """
-    for what, value, low, high in (("rows", rows, 1, LARGEST_SAMPLE), ("seed", seed, 0, 2**63 - 1)):
+    time = [time] if isinstance(time, str) else list(dict.fromkeys(time))
+    limits = (("rows", rows, 1, LARGEST_SAMPLE), ("seed", seed, 0, 2**63 - 1), ("spans", spans, 2, MOST_SPANS))
+    for what, value, low, high in limits:
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
             raise BaselineError(f"{what} must be an integer from {low} to {high}, got {value!r}")
     created = _now() if created is None else created
@@ -82,15 +95,20 @@ def build(
     paths = files(os.fspath(source))
     with session() as connection:
         table, columns = staged(
-            connection, paths, label=label, exclude=exclude, categorical=categorical, progress=report
+            connection, paths, label=label, exclude=exclude, categorical=categorical, time=time, progress=report
         )
         shares = _shares(importance, [column.name for column in columns])
         total = int(table.count().to_pyarrow().as_py())
         if not total:
             raise BaselineError(f"training data must have at least one row, got none in {os.fspath(source)!r}")
-        sample = _sample(table, total, rows, seed)
-        features = _features(table, columns, total=total, sample=sample, shares=shares, progress=report)
-    return Baseline(features, total, created, seed)
+        cut = cut_into_spans(table, time, spans) if time else None
+        sample = _sample(table, columns, total, rows, seed)
+        features = _features(table, columns, total=total, sample=sample, shares=shares, spans=cut, progress=report)
+        baseline = Baseline(features, total, created, seed)
+        if cut:
+            sampled = of_rows(cut, sample["row"].to_numpy())
+            baseline = replace(baseline, joint_variation=joint(baseline, sampled, cut.count))
+    return baseline
 
 
 def sample_rows(total: int, rows: int, seed: int) -> npt.NDArray[np.int64]:
@@ -132,11 +150,11 @@ def _shares(importance: Optional[Mapping[str, float]], names: Sequence[str]) -> 
     return normalised(dict.fromkeys(names, 1.0) if importance is None else importance, names)
 
 
-def _sample(table: ir.Table, total: int, rows: int, seed: int) -> pa.Table:
+def _sample(table: ir.Table, columns: Sequence[Column], total: int, rows: int, seed: int) -> pa.Table:
     import ibis
     import pyarrow as pa
 
-    numbered = table.mutate(row=table.rowid())
+    numbered = table.select(*(column.place for column in columns), row=table.rowid())
     if rows < total:
         chosen = ibis.memtable(pa.table({"row": sample_rows(total, rows, seed)}))
         numbered = numbered.semi_join(chosen, "row")
@@ -150,19 +168,23 @@ def _features(
     total: int,
     sample: pa.Table,
     shares: Mapping[str, float],
+    spans: Optional[Spans],
     progress: Progress,
 ) -> tuple[FeatureBaseline, ...]:
     numeric = [column.place for column in columns if column.kind == "numeric"]
     samples = {place: _finite(sample[place]) for place in numeric}
     numbers = profiled(table, numeric, total, samples, progress)
+    variation = of_numbers(spans, list(numbers.values()), total, progress) if spans else {}
     features: list[FeatureBaseline] = []
     for column in columns:
         if column.kind == "numeric":
             known = numbers[column.place]
-            features.append(_number(column.name, known, total, samples[column.place], shares[column.name]))
+            made = _number(column.name, known, total, samples[column.place], shares[column.name])
+            features.append(replace(made, variation=variation.get(column.place, {})))
         else:
             progress("categories", len(features), len(columns))
-            features.append(_category(table, column, sample[column.place].to_pylist(), shares[column.name]))
+            values = sample[column.place].to_pylist()
+            features.append(_category(table, column, values, shares[column.name], spans))
     progress("categories", len(columns), len(columns))
     return tuple(features)
 
@@ -193,34 +215,34 @@ def _number(
     )
 
 
-def _category(table: ir.Table, column: Column, sample: list[Any], importance: float) -> CategoricalBaseline:
+def _category(
+    table: ir.Table, column: Column, sample: list[Any], importance: float, spans: Optional[Spans]
+) -> CategoricalBaseline:
     values = table[column.place]
     counted = table.group_by(value=values).aggregate(rows=table.count()).limit(LARGEST_CATEGORIES + 2).to_pyarrow()
     raw = counted["value"].to_pylist()
     if len(raw) > LARGEST_CATEGORIES + 1:
         raise _too_many(table, column)
-    keys = dict(zip(map(_known, raw), spelled(raw, column.text)))
+    keys = dict(zip(map(key_of, raw), spelled(raw, column.text)))
     tally: Counter[Optional[str]] = Counter()
     for value, rows in zip(raw, counted["rows"].to_pylist()):
-        tally[keys[_known(value)]] += rows
+        tally[keys[key_of(value)]] += rows
     missing = tally.pop(None, 0)
     if len(tally) > LARGEST_CATEGORIES:
         raise _too_many(table, column)
     categories = sorted((key for key in tally if key is not None), key=lambda key: (-tally[key], key))
     codes: dict[Optional[str], int] = {key: code for code, key in enumerate(categories)}
+    counts = np.array([tally[key] for key in categories], np.int64)
+    places = {value: codes.get(key, len(categories)) for value, key in keys.items()}
     return CategoricalBaseline(
         name=column.name,
         categories=tuple(categories),
-        counts=np.array([tally[key] for key in categories], np.int64),
+        counts=counts,
         missing=missing,
-        sample=np.array([codes.get(keys[_known(value)], MISSING_CODE) for value in sample], np.uint16),
+        sample=np.array([codes.get(keys[key_of(value)], MISSING_CODE) for value in sample], np.uint16),
         importance=importance,
+        variation=of_categories(spans, column.place, places, counts, missing) if spans else {},
     )
-
-
-def _known(value: Any) -> Any:
-    # NaN is not equal to itself, and would be a new key each time
-    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _too_many(table: ir.Table, column: Column) -> BaselineError:

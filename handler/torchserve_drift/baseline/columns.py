@@ -6,6 +6,7 @@ import base64
 import csv
 import gzip
 import io
+import math
 import re
 import shlex
 from collections.abc import Collection, Iterator, Sequence
@@ -149,7 +150,11 @@ def _common_type(one: str, other: str, name: str, path: Path) -> str:
 
 
 def kept(
-    names: Sequence[str], label: Optional[str], exclude: Collection[str], categorical: Collection[str]
+    names: Sequence[str],
+    label: Optional[str],
+    exclude: Collection[str],
+    categorical: Collection[str],
+    time: Collection[str] = (),
 ) -> list[str]:
     """The columns that are features.
 
@@ -158,15 +163,18 @@ def kept(
     BaselineError
         When an option names no column, or none is left, or one has an empty name.
     """
-    options = [("label", [] if label is None else [label]), ("exclude", exclude), ("categorical", categorical)]
+    labels = [] if label is None else [label]
+    options = [("label", labels), ("exclude", exclude), ("categorical", categorical), ("time", time)]
     for option, chosen in options:
         for name in chosen:
             if name not in names:
                 raise BaselineError(f"--{option} must name a column of the data, got {name!r}")
-    dropped = {label, *exclude}
+    dropped = {label, *exclude, *time}
     features = [name for name in names if name not in dropped]
     if not features:
-        raise BaselineError("the data must have at least one column that is neither label nor excluded, got none")
+        raise BaselineError(
+            "the data must have at least one column that is no label, no time and not excluded, got none"
+        )
     if "" in features:
         raise BaselineError("every column must have a name, got one without; name it, or --exclude ''")
     return features
@@ -198,6 +206,11 @@ def spelled(values: Sequence[Any], text: bool) -> Iterator[Optional[str]]:
         if numbers and all(_NUMBER.fullmatch(value) and not _CODE.fullmatch(value) for value in numbers):
             return (None if value is None or value in ABSENT_NUMBERS else _key(_parsed(value)) for value in values)
     return (_key(value) for value in values)
+
+
+def key_of(value: Any) -> Any:
+    """A raw value of a column as a key of mappings: NaN is not equal to itself, and would be a new key each time."""
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _parsed(text: str) -> object:

@@ -19,7 +19,9 @@ def to_dict(baseline: Baseline) -> dict[str, Any]:
 
     A category's ``share`` is of the feature's rows that have a category.
     """
-    return {**summary(baseline), "seed": baseline.seed, "features": [_feature(f) for f in baseline.features]}
+    joint = {"tolerance": baseline.joint_tolerance, "variation": baseline.joint_variation.tolist()}
+    features = [_feature(feature) for feature in baseline.features]
+    return {**summary(baseline), "seed": baseline.seed, "joint": joint, "features": features}
 
 
 def summary(baseline: Baseline) -> dict[str, Any]:
@@ -30,6 +32,7 @@ def summary(baseline: Baseline) -> dict[str, Any]:
         "sample_rows": baseline.sample_rows,
         "numeric": kinds.count("numeric"),
         "categorical": kinds.count("categorical"),
+        "spans": baseline.spans,
         "created": baseline.created,
         "sha256": baseline.sha256,
     }
@@ -42,6 +45,8 @@ def _feature(feature: FeatureBaseline) -> dict[str, Any]:
         "importance": feature.importance,
         "count": feature.count,
         "missing": feature.missing,
+        "tolerance": {check: feature.tolerance(check) for check in feature.variation},
+        "variation": {check: effects.tolist() for check, effects in feature.variation.items()},
     }
     if isinstance(feature, NumericBaseline):
         return {**plain, **_numeric(feature)}

@@ -6,16 +6,15 @@ import hashlib
 import json
 import re
 import reprlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torchserve_drift.baseline.profile import LARGEST_CATEGORIES, LARGEST_SAMPLE
+from torchserve_drift.baseline.profile import LARGEST_CATEGORIES, LARGEST_SAMPLE, MOST_SPANS
 from torchserve_drift.errors import BaselineError
 from torchserve_drift.features.schema import LONGEST_CATEGORY, Feature
 
 KEY = "torchserve_drift.baseline"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 PREFIX = b'{"__metadata__":{"torchserve_drift.baseline":"{\\"sha256\\":\\"'
 """How every header begins; the digest's 64 digits follow, at the same place in every file."""
 
@@ -24,8 +23,11 @@ LARGEST_HEADER = 100_000_000
 """Bytes; safetensors' own limit."""
 
 LARGEST_ROWS = 2**40
+NOT_A_BASELINE = "it must begin as a baseline does; it is some other file, or damaged"
 _CREATED = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|\+00:00)", re.ASCII)
-_FIELDS = {"sha256", "format_version", "created", "rows", "sample_rows", "seed", "features_sha256", "features"}
+_FIELDS = frozenset(
+    ("sha256", "format_version", "created", "rows", "sample_rows", "seed", "spans", "features_sha256", "features")
+)
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Header:
     sample_rows: int
     created: str
     seed: int
+    spans: int
     tensors: dict[str, tuple[str, tuple[int, ...]]]
 
     @property
@@ -48,16 +51,17 @@ class Header:
         return [feature for feature in self.features if feature.kind == "categorical"]
 
 
-def write(features: Sequence[Feature], rows: int, sample_rows: int, created: str, seed: int) -> str:
+def write(header: Header) -> str:
     """The metadata of a new file, its digest still zeros."""
-    plain = [_plain(feature) for feature in features]
+    plain = [_plain(feature) for feature in header.features]
     content = {
         "sha256": "0" * 64,
         "format_version": FORMAT_VERSION,
-        "created": created,
-        "rows": rows,
-        "sample_rows": sample_rows,
-        "seed": seed,
+        "created": header.created,
+        "rows": header.rows,
+        "sample_rows": header.sample_rows,
+        "seed": header.seed,
+        "spans": header.spans,
         "features_sha256": _features_digest(plain),
         "features": plain,
     }
@@ -89,7 +93,7 @@ def header_bytes(data: bytes) -> bytes:
     if len(data) < 8 or not length <= min(len(data) - 8, LARGEST_HEADER):
         raise BaselineError(f"its header must end within its {len(data)} bytes, got {length} bytes of header")
     if not data.startswith(PREFIX, 8) or len(data) < DIGEST.stop:
-        raise BaselineError("it must begin as a baseline does; it is some other file, or damaged")
+        raise BaselineError(NOT_A_BASELINE)
     return data[8 : 8 + length]
 
 
@@ -102,12 +106,12 @@ def read(data: bytes) -> Header:
     content = _object(_json(inner[KEY].encode("utf-8", "surrogatepass")), "metadata")
     version = content.get("format_version")
     if type(version) is not int or version != FORMAT_VERSION:
-        raise BaselineError(
-            f"its format_version must be {FORMAT_VERSION}, got {reprlib.repr(version)}; update torchserve-drift"
-        )
+        remedy = "build it anew" if type(version) is int and version < FORMAT_VERSION else "update torchserve-drift"
+        raise BaselineError(f"its format_version must be {FORMAT_VERSION}, got {reprlib.repr(version)}; {remedy}")
     features = parse_metadata(content)
     tensors = {name: _tensor(entry, name) for name, entry in outer.items()}
-    return Header(features, content["rows"], content["sample_rows"], content["created"], content["seed"], tensors)
+    known = {key: content[key] for key in ("rows", "sample_rows", "created", "seed", "spans")}
+    return Header(features, **known, tensors=tensors)
 
 
 def parse_metadata(content: dict[str, Any]) -> tuple[Feature, ...]:
@@ -117,6 +121,7 @@ def parse_metadata(content: dict[str, Any]) -> tuple[Feature, ...]:
     rows = _integer(content["rows"], "rows", 1, LARGEST_ROWS)
     _integer(content["sample_rows"], "sample_rows", 1, min(rows, LARGEST_SAMPLE))
     _integer(content["seed"], "seed", 0, 2**63 - 1)
+    _integer(content["spans"], "spans", 0, MOST_SPANS)
     created = content["created"]
     if not isinstance(created, str) or not _CREATED.fullmatch(created):
         raise BaselineError(f"its time of creation must be ISO 8601 in UTC, got {reprlib.repr(created)}")

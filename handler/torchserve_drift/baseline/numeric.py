@@ -35,7 +35,11 @@ _AT_ONCE = 16
 
 @dataclass
 class Numbers:
-    """One column: see `profile.NumericBaseline`. Filled step by step by `profiled`."""
+    """One column: see `profile.NumericBaseline`. Filled step by step by `profiled`.
+
+    ``scaled_mean`` of the values times 2**`shift`; ``squares`` the sum of the squared differences from it, each
+    difference divided by 2**`exponent`.
+    """
 
     place: str
     count: int
@@ -44,6 +48,7 @@ class Numbers:
     maximum: float
     mean: float = math.nan
     scaled_mean: Fraction = Fraction(0)
+    squares: Fraction = Fraction(0)
     std: float = 0.0
     quantiles: npt.NDArray[np.float64] = field(default_factory=lambda: np.full(len(QUANTILE_LEVELS), np.nan))
     edges: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
@@ -53,6 +58,28 @@ class Numbers:
     def shift(self) -> int:
         """The power of two by which values are scaled to at most `_BITS` bits."""
         return _BITS - math.frexp(max(abs(self.minimum), abs(self.maximum)))[1]
+
+    @property
+    def exponent(self) -> int:
+        """The power of two by which differences of scaled values from `centre` are divided to be at most 1."""
+        above = _times(self.maximum, self.shift) - self.centre
+        below = self.centre - _times(self.minimum, self.shift)
+        return math.frexp(max(above, below))[1]
+
+    @property
+    def centre(self) -> float:
+        """The double nearest to ``scaled_mean``: far from zero that is not the mean."""
+        return float(self.scaled_mean)
+
+    def deviation(self, total: Fraction, count: int) -> Fraction:
+        """How far the mean of ``count`` scaled values that sum to ``total`` is from the mean, over 2**`exponent`."""
+        return (total / count - self.scaled_mean) / Fraction(2) ** self.exponent
+
+    def squares_about(self, mean: Fraction, count: int, about_centre: Fraction) -> Fraction:
+        """The sum of squares of ``count`` values about their own mean (as `deviation` gives it), from those about
+        `centre`."""
+        offset = mean + (self.scaled_mean - Fraction(self.centre)) / Fraction(2) ** self.exponent
+        return max(about_centre - count * offset**2, Fraction(0))
 
 
 def profiled(
@@ -75,17 +102,24 @@ def finite(column: Any) -> Any:
     """The expression of the column's finite values: null elsewhere (NaN is above every number in DuckDB's order)."""
     import ibis
 
-    return ibis.ifelse(column.abs() <= _literal(_LARGEST), column, None)
+    return ibis.ifelse(column.abs() <= double(_LARGEST), column, None)
 
 
-def _literal(value: float) -> Any:
+def present(column: Any) -> Any:
+    """The expression that a value is not missing: finite or infinite."""
+    return column.notnull() & ~column.isnan()
+
+
+def double(value: float) -> Any:
+    """The expression of exactly this number."""
     import ibis
 
     # as text: a bare literal would be read as a decimal first, and not be the same double
     return ibis.literal(repr(value)).cast("float64")
 
 
-def _row(rows: ir.Table, expressions: dict[str, Any]) -> dict[str, Any]:
+def one_row(rows: ir.Table, expressions: dict[str, Any]) -> dict[str, Any]:
+    """The values of some aggregates of the whole table, by name."""
     found: dict[str, Any] = rows.aggregate(**expressions).to_pyarrow().to_pylist()[0] if expressions else {}
     return found
 
@@ -95,10 +129,10 @@ def _extremes(rows: ir.Table, places: Sequence[str]) -> list[Numbers]:
     for place in places:
         value = finite(rows[place])
         expressions[f"{place}_count"] = value.count()
-        expressions[f"{place}_present"] = (rows[place].notnull() & ~rows[place].isnan()).sum()
+        expressions[f"{place}_present"] = present(rows[place]).sum()
         expressions[f"{place}_min"] = value.min()
         expressions[f"{place}_max"] = value.max()
-    found = _row(rows, expressions)
+    found = one_row(rows, expressions)
     return [
         Numbers(
             place,
@@ -124,15 +158,15 @@ def _set_quantiles(rows: ir.Table, columns: Sequence[Numbers], total: int, sampl
         at_once = max(1, EXACT_QUANTILE_ROWS // max(total, 1))
         for start in range(0, len(columns), at_once):
             some = [column.place for column in columns[start : start + at_once]]
-            values = {place: finite(rows[place]) * _literal(factors[place]) for place in some}
+            values = {place: finite(rows[place]) * double(factors[place]) for place in some}
             levels = list(QUANTILE_LEVELS)
-            found.update(_row(rows, {place: value.quantile(levels) for place, value in values.items()}))
+            found.update(one_row(rows, {place: value.quantile(levels) for place, value in values.items()}))
         found = {place: np.array(values) / factors[place] for place, values in found.items()}
     for column in columns:
         # interpolation may overstep by a rounding
         within = np.clip(found[column.place], column.minimum, column.maximum)
         column.quantiles = np.maximum.accumulate(within) + 0.0
-        column.edges = np.unique(np.append(column.quantiles[1:-1], column.maximum))
+        column.edges = np.unique(np.append(column.quantiles, column.maximum))
 
 
 def _sampled_quantiles(sample: npt.NDArray[np.float64], column: Numbers) -> npt.NDArray[np.float64]:
@@ -143,20 +177,48 @@ def _sampled_quantiles(sample: npt.NDArray[np.float64], column: Numbers) -> npt.
 
 def _set_means(rows: ir.Table, columns: Sequence[Numbers]) -> None:
     """Means, and with the same scan the counts up to each edge."""
-    import ibis
-
     expressions: dict[str, Any] = {}
     for column in columns:
-        value = finite(rows[column.place])
-        edges = ibis.literal([repr(edge) for edge in column.edges.tolist()], type="array<string>")
-        expressions[f"{column.place}_sum"] = _fixed(_scaled(value, column.shift)).sum()
-        expressions[f"{column.place}_bins"] = _histogram(value, edges.cast("array<float64>"))
-    found = _row(rows, expressions)
+        expressions[f"{column.place}_sum"] = scaled_sum(rows, column)
+        expressions[f"{column.place}_bins"] = binned(rows, column)
+    found = one_row(rows, expressions)
     for column in columns:
         column.scaled_mean = Fraction(found[f"{column.place}_sum"]) / column.count
         column.mean = float(column.scaled_mean / Fraction(2) ** column.shift)
-        bins = dict(found[f"{column.place}_bins"])
-        column.edge_counts = np.cumsum([bins.get(edge, 0) for edge in column.edges.tolist()], dtype=np.int64)
+        column.edge_counts = cumulative(found[f"{column.place}_bins"], column)
+
+
+def scaled_sum(rows: ir.Table, column: Numbers) -> Any:
+    """The expression of the sum of scaled values, exact."""
+    return _fixed(_scaled(finite(rows[column.place]), column.shift)).sum()
+
+
+def binned(rows: ir.Table, column: Numbers) -> Any:
+    """The expression of the numbers of values in each bin, for `cumulative`."""
+    import ibis
+
+    edges = ibis.literal([repr(edge) for edge in column.edges.tolist()], type="array<string>")
+    return _histogram(finite(rows[column.place]), edges.cast("array<float64>"))
+
+
+def cumulative(bins: Any, column: Numbers) -> npt.NDArray[np.int64]:
+    """The counts up to each edge, from what `binned` gave (nothing where there was no value)."""
+    counts = dict(bins or ())
+    return np.cumsum([counts.get(edge, 0) for edge in column.edges.tolist()], dtype=np.int64)
+
+
+def squared_sum(rows: ir.Table, column: Numbers) -> Any:
+    """The expression of the sum of squared differences from `Numbers.centre`, in fixed point: see `from_fixed`."""
+    share = (_scaled(finite(rows[column.place]), column.shift) - double(column.centre)) * double(
+        math.ldexp(1.0, -column.exponent)
+    )
+    return _fixed(share * share * double(2.0**_BITS)).sum()
+
+
+def from_fixed(found: Any) -> Fraction:
+    """The sum that `squared_sum` found."""
+    total: Fraction = Fraction(found) / 2**_BITS
+    return total
 
 
 def _histogram(values: Any, edges: Any) -> Any:
@@ -172,30 +234,19 @@ def _declared(values: Any, edges: Any) -> None:
 
 
 def _set_deviations(rows: ir.Table, columns: Sequence[Numbers]) -> None:
-    expressions, exponents = {}, {}
+    found = one_row(rows, {column.place: squared_sum(rows, column) for column in columns})
     for column in columns:
-        centre = float(column.scaled_mean)
-        spread = max(_times(column.maximum, column.shift) - centre, centre - _times(column.minimum, column.shift))
-        exponents[column.place] = math.frexp(spread)[1]
-        share = (_scaled(finite(rows[column.place]), column.shift) - _literal(centre)) * _literal(
-            math.ldexp(1.0, -exponents[column.place])
-        )
-        expressions[column.place] = _fixed(share * share * _literal(2.0**_BITS)).sum()
-    found = _row(rows, expressions)
-    for column in columns:
-        # the squares were of differences from the mean's nearest double; far from zero that is not the mean
-        error = (column.scaled_mean - Fraction(float(column.scaled_mean))) / Fraction(2) ** exponents[column.place]
-        squares = max(Fraction(found[column.place]) / 2**_BITS - column.count * error**2, Fraction(0))
-        variance = float(squares / (column.count - 1))
+        column.squares = column.squares_about(Fraction(0), column.count, from_fixed(found[column.place]))
+        variance = float(column.squares / (column.count - 1))
         try:
-            column.std = math.ldexp(math.sqrt(variance), exponents[column.place] - column.shift)
+            column.std = math.ldexp(math.sqrt(variance), column.exponent - column.shift)
         except OverflowError:
             column.std = _LARGEST
 
 
 def _scaled(value: Any, shift: int) -> Any:
     # in two steps, since 2**shift itself may be no double
-    return value * _literal(math.ldexp(1.0, shift // 2)) * _literal(math.ldexp(1.0, shift - shift // 2))
+    return value * double(math.ldexp(1.0, shift // 2)) * double(math.ldexp(1.0, shift - shift // 2))
 
 
 def _times(value: float, shift: int) -> float:

@@ -101,9 +101,12 @@ def staged(
     label: Optional[str],
     exclude: Collection[str],
     categorical: Collection[str],
+    time: Sequence[str],
     progress: Progress,
 ) -> tuple[ir.Table, list[Column]]:
     """A table of the features: numbers as float64, categories as text or float64; its `rowid` is the row's number.
+
+    The columns of ``time`` are in it too, called t0, t1, ..., as text unless they are known to be numbers.
 
     Raises
     ------
@@ -112,21 +115,24 @@ def staged(
     """
     is_csv = _KINDS[_suffix(paths[0])] == "csv"
     found = [(path, (reading.csv_columns if is_csv else reading.parquet_columns)(path)) for path in paths]
-    whole = reading.merged(found, {label, *exclude})
-    names = reading.kept(whole.names, label, exclude, categorical)
+    whole = reading.merged(found, {label, *exclude} - {*time})
+    names = reading.kept(whole.names, label, exclude, categorical, time)
     types = dict(zip(whole.names, whole.types))
     features = [] if is_csv else _parquet_features(names, whole, categorical)
     for done, (path, columns) in enumerate(found):
         progress("reading", done, len(found))
         places = {f"c{i}": columns.names.index(name) for i, name in enumerate(names)}
+        times = {f"t{i}": columns.names.index(name) for i, name in enumerate(time)}
         if is_csv:
             view = _csv_view(connection, path, columns)
-            values = {new: view[old] for new, old in places.items()}
+            values = {new: view[old] for new, old in {**places, **times}.items()}
         else:
             view = _parquet_view(connection, path)
             values = {f.place: _parquet_value(view[places[f.place]], f, types[f.name]) for f in features}
+            known = ("float64" if types[name] in ("integer", "number") else "string" for name in time)
+            values.update({new: view[old].cast(kind) for (new, old), kind in zip(times.items(), known)})
         _append(connection, path, "raw" if is_csv else "rows", view.select(**values), is_first=not done)
-    return _typed(connection, names, categorical) if is_csv else (connection.table("rows"), features)
+    return _typed(connection, names, categorical, len(time)) if is_csv else (connection.table("rows"), features)
 
 
 def _csv_view(connection: Any, path: Path, columns: FileColumns) -> ir.Table:
@@ -170,10 +176,12 @@ def _first_words(error: Exception) -> str:
     return " ".join(str(error).split("Possible")[0].split())[:300]
 
 
-def _typed(connection: Any, names: Sequence[str], categorical: Collection[str]) -> tuple[ir.Table, list[Column]]:
+def _typed(
+    connection: Any, names: Sequence[str], categorical: Collection[str], times: int
+) -> tuple[ir.Table, list[Column]]:
     raw = connection.table("raw")
     features: list[Column] = []
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = {place: raw[place] for place in (f"t{i}" for i in range(times))}
     for start in range(0, len(names), _AT_ONCE):
         some = names[start : start + _AT_ONCE]
         places = [f"c{start + i}" for i in range(len(some))]
@@ -202,7 +210,7 @@ def _counts_beyond(raw: ir.Table, places: Iterable[str], kind: str) -> dict[str,
     return found
 
 
-def is_beyond(text: Any, kind: str) -> Any:
+def is_beyond(text: Any, kind: Any) -> Any:
     """The expression that ``text`` is neither empty, nor a mark for a missing value, nor to be read as ``kind``."""
     return text.notnull() & text.try_cast(kind).isnull() & ~text.isin(reading.ABSENT_NUMBERS)
 

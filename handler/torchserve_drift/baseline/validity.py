@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Optional
 
 import numpy as np
 import numpy.typing as npt
 
 from torchserve_drift.baseline.header import Header
-from torchserve_drift.baseline.profile import MISSING_CODE, QUANTILE_LEVELS
+from torchserve_drift.baseline.profile import (
+    CATEGORICAL_EFFECTS,
+    MISSING_CODE,
+    MOST_EDGES,
+    NUMERIC_EFFECTS,
+    QUANTILE_LEVELS,
+)
 from torchserve_drift.errors import BaselineError
+from torchserve_drift.features.schema import Feature
 
-MOST_EDGES = 20
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 
@@ -31,6 +38,12 @@ def layout(header: Header) -> dict[str, tuple[str, tuple[int, ...]]]:
         tensors["categorical.missing"] = ("I64", (categories,))
         tensors["categorical.counts"] = ("I64", (sum(len(f.categories) for f in header.categorical),))
         tensors["categorical.sample"] = ("U16", (categories, header.sample_rows))
+    if header.spans:
+        tensors["joint.variation"] = ("F64", (header.spans,))
+    if header.spans and numbers:
+        tensors["numeric.variation"] = ("F64", (numbers, len(NUMERIC_EFFECTS), header.spans))
+    if header.spans and categories:
+        tensors["categorical.variation"] = ("F64", (categories, len(CATEGORICAL_EFFECTS), header.spans))
     return tensors
 
 
@@ -48,6 +61,12 @@ def check(header: Header, arrays: Arrays) -> None:
         _numeric_sample(header, arrays)
     if header.categorical:
         _categorical(header, arrays)
+    if header.spans:
+        _variation(header.numeric, arrays.get("numeric.variation"), NUMERIC_EFFECTS)
+        _variation(header.categorical, arrays.get("categorical.variation"), CATEGORICAL_EFFECTS)
+        joint = arrays["joint.variation"]
+        if not ((joint >= 0) & (joint <= 1)).all():
+            raise BaselineError("its joint variation must be from 0 to 1, got other values")
 
 
 def _tallies(header: Header, arrays: Arrays) -> None:
@@ -123,6 +142,14 @@ def _categorical(header: Header, arrays: Arrays) -> None:
     absent = (sample == MISSING_CODE).sum(axis=1)
     few = (absent <= missing) & (header.sample_rows - absent <= totals)
     _hold(header.categorical, few, "sample must have no more values, and no more gaps, than its rows")
+
+
+def _variation(features: Sequence[Feature], effects: Optional[npt.NDArray[Any]], names: Sequence[str]) -> None:
+    if effects is None:
+        return
+    largest = np.array([math.inf if name in ("mean", "std") else 1.0 for name in names])[:, None]
+    sound = np.isfinite(effects) & (effects >= 0) & (effects <= largest)
+    _hold(features, sound.all(axis=(1, 2)), "variation must be 0 or more, finite, and at most 1 where it is of shares")
 
 
 def _sums(values: npt.NDArray[Any], lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -24,6 +24,13 @@ from torchserve_drift.baseline.source import Progress
 @click.option("--rows", default=10_000, show_default=True, help="Rows of the sample, 1 to 32000.")
 @click.option("--seed", default=0, show_default=True, help="Of the sample.")
 @click.option("--importance", metavar="FILE.json", help='Weight by feature, such as {"age": 3}; otherwise all alike.')
+@click.option(
+    "--time",
+    metavar="COL",
+    multiple=True,
+    help="A column, no feature, of numbers or times that order the rows; a second one orders those alike in the first.",
+)
+@click.option("--spans", default=12, show_default=True, help="Of equal numbers of rows, in that order; 2 to 100.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def command(
     *,
@@ -35,6 +42,8 @@ def command(
     rows: int,
     seed: int,
     importance: Optional[str],
+    time: tuple[str, ...],
+    spans: int,
     as_json: bool,
 ) -> None:
     """Build a baseline from the training data in SOURCE.
@@ -57,15 +66,18 @@ def command(
             rows=rows,
             seed=seed,
             importance=weights,
+            time=time,
+            spans=spans,
             progress=progress,
         ).save(output)
     facts = summary(baseline)
     if as_json:
         click.echo(json.dumps({"file": output, **facts}))
     else:
+        spans_of_time = f", {facts['spans']} spans of time" if facts["spans"] else ""
         click.echo(
             f"{output}: {facts['numeric']} numeric and {facts['categorical']} categorical features of "
-            f"{facts['rows']:,} rows, a sample of {facts['sample_rows']:,}, sha256 {facts['sha256']}"
+            f"{facts['rows']:,} rows, a sample of {facts['sample_rows']:,}{spans_of_time}, sha256 {facts['sha256']}"
         )
 
 

@@ -74,8 +74,10 @@ def _table(report: Report) -> str:
 
 def _cells(feature: FeatureReport) -> tuple[str, ...]:
     found = feature.windows["all"]
-    main = found.checks.get("ks") or found.checks.get("chi2")
+    main = next((found.checks[name] for name in ("ks", "chi2", "joint") if name in found.checks), None)
     failed = [name for name, check in found.checks.items() if check.failed]
+    if found.pair and "joint" in failed:
+        failed.append(" and ".join(map(repr, found.pair)))
     if "new_category" in failed and feature.unseen:
         shown = [f"{category!r} {share:.1%}" for category, share in list(feature.unseen.items())[:5]]
         failed.append("unseen: " + ", ".join(shown))

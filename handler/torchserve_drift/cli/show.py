@@ -38,6 +38,9 @@ def command(*, file: str, as_json: bool) -> None:
         console.print(_numeric(numeric))
     if categorical:
         console.print(_categorical(categorical))
+    if content["spans"]:
+        console.print(_tolerance(content["features"]))
+        console.print(f"tolerance of the joint distribution: {_short(content['joint']['tolerance'], 3)}")
 
 
 def printable(text: str) -> Text:
@@ -54,7 +57,7 @@ def printable(text: str) -> Text:
 
 def _facts(content: dict[str, Any]) -> Table:
     table = Table.grid(padding=(0, 2))
-    for name in ("rows", "sample_rows", "created", "seed", "sha256"):
+    for name in ("rows", "sample_rows", "spans", "created", "seed", "sha256"):
         value = content[name]
         shown = f"{value:,}" if name.endswith("rows") else str(value)
         table.add_row(name.replace("_", " "), Text(shown, overflow="fold"))
@@ -96,6 +99,18 @@ def _categorical(features: list[dict[str, Any]]) -> Table:
     return table
 
 
+def _tolerance(features: list[dict[str, Any]]) -> Table:
+    table = Table(title="tolerance: the largest effect in a span of the training data's time", title_justify="left")
+    table.add_column("name", overflow="fold")
+    checks = list(dict.fromkeys(check for feature in features for check in feature["tolerance"]))
+    for check in checks:
+        table.add_column(check, justify="right")
+    for feature in features:
+        cells = (_short(feature["tolerance"].get(check), 3) for check in checks)
+        table.add_row(printable(feature["name"]), *cells)
+    return table
+
+
 def _listed(categories: list[dict[str, Any]]) -> str:
     parts = [f"{entry['category']} {entry['share']:.1%}" for entry in categories[:_SHOWN]]
     if len(categories) > _SHOWN:
@@ -103,5 +118,5 @@ def _listed(categories: list[dict[str, Any]]) -> str:
     return ", ".join(parts)
 
 
-def _short(number: Optional[float]) -> str:
-    return "-" if number is None else f"{number:.6g}"
+def _short(number: Optional[float], digits: int = 6) -> str:
+    return "-" if number is None else f"{number:.{digits}g}"

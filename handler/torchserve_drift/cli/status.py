@@ -108,7 +108,7 @@ def _verdict(window: Mapping[str, Any]) -> Text:
     checks = window.get("checks", {})
     parts = [
         f"{name} p={checks[name]['p_value']:.2g}"
-        for name in ("ks", "chi2")
+        for name in ("ks", "chi2", "joint")
         if name in checks and checks[name]["p_value"] is not None
     ]
     failed = ", ".join(_shown(name) for name, check in checks.items() if check["failed"])

@@ -37,6 +37,11 @@ def introduce(directory: Path, *, model_dir: str, address: str, evaluate_every: 
     write_json(directory / _MODEL, {"model_dir": model_dir, "address": address, "evaluate_every": evaluate_every})
 
 
+def is_introduced(directory: Path) -> bool:
+    """Whether a model's directory says whose it is."""
+    return _json(directory / _MODEL) is not None
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write a file whole: a temporary one, then a rename."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -55,6 +60,11 @@ class Board:
         self._root, self._address = root, address
         self._read: dict[Path, tuple[tuple[int, int], Any]] = {}
 
+    @property
+    def port_lock(self) -> Path:
+        """Held by the process that serves the address to the models below ``root``."""
+        return self._root / f"port-{self._address.replace('/', '_')}.lock"
+
     def snapshots(self) -> list[Snapshot]:
         """The latest snapshot of every model that is still there."""
         try:
@@ -67,7 +77,9 @@ class Board:
             if model is None:
                 continue
             age = _age_seconds(directory)
-            if not os.path.isdir(str(model.get("model_dir"))) or age > _ABANDONED_SECONDS:
+            if _is_gone(model) or (
+                age > _ABANDONED_SECONDS and not _is_alive(directory)
+            ):  # a clock that jumps makes it old too
                 self._remove(directory)
                 continue
             snapshot = self._snapshot(directory / _SNAPSHOT) if model.get("address") == self._address else None
@@ -75,12 +87,17 @@ class Board:
                 shown.append(snapshot)
         return shown
 
+    def is_gone(self, directory: Path) -> bool:
+        """Whether the model of a directory was unregistered, which a worker can outlive."""
+        model = _json(directory / _MODEL)
+        return model is not None and _is_gone(model)
+
     def report(self, directory: Path) -> Optional[Report]:
         """The report that was published last, for the next evaluator to continue from."""
         snapshot = self._snapshot(directory / _SNAPSHOT)
         try:
             return Report.from_dict(snapshot["report"]) if snapshot and snapshot["report"] else None
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, AttributeError):
             return None
 
     def _snapshot(self, path: Path) -> Optional[Snapshot]:
@@ -108,6 +125,10 @@ class Board:
         self._read.pop(directory / _SNAPSHOT, None)
 
 
+def _is_gone(model: dict[str, Any]) -> bool:
+    return not os.path.isdir(str(model.get("model_dir")))
+
+
 def _two_evaluations(model: dict[str, Any]) -> float:
     """Seconds after which a model without a living worker is shown no more."""
     every = model.get("evaluate_every")
@@ -129,6 +150,7 @@ def _is_alive(directory: Path) -> bool:
     try:
         with (directory / _LOCK).open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_UN)  # closing is not enough: a child forked meanwhile would go on holding it
     except FileNotFoundError:
         return False
     except OSError:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
 from typing import Any, Callable, NamedTuple, Union
 
-from prometheus_client.utils import floatToGoString
-
+from torchserve_drift.export.labels import bound, distinct, label
 from torchserve_drift.export.snapshot import FeatureSnapshot, Snapshot
 
 PREFIX = "torchserve_drift_"
@@ -73,49 +70,6 @@ def _shown(
     return drifted.union(sorted(weights, key=lambda name: -weights[name])[:top])
 
 
-@lru_cache(maxsize=10_000)
-def label(value: object) -> str:
-    """The value as text that UTF-8 can hold; lone surrogates, as JSON may bring them, are replaced."""
-    return re.sub("[\ud800-\udfff]", "\ufffd", str(value))
-
-
-def distinct(names: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str]:
-    """A label for each different name, none twice nor in ``taken``, in the order of the names.
-
-    Examples
-    --------
-    >>> distinct(["a", "b", "a", "__other__"], taken=["__other__"])
-    {'a': 'a', 'b': 'b', '__other__': '__other___'}
-    """
-    used = set(taken)
-    labels: dict[str, str] = {}
-    for name in names:
-        if name not in labels:
-            text = label(name)
-            while text in used:
-                text += "_"
-            used.add(text)
-            labels[name] = text
-    return labels
-
-
-def bound(value: float) -> str:
-    """An upper bound as Prometheus itself writes it, so that ``le`` of gauges and of histograms join.
-
-    Examples
-    --------
-    >>> bound(2), bound(-1234567.0), bound(-0.0), bound(float("inf"))
-    ('2.0', '-1.234567e+06', '0.0', '+Inf')
-    """
-    text = number(abs(value))
-    return text if value >= 0 else "-" + text.lstrip("+")
-
-
-def number(value: float) -> str:
-    """A value in the spelling of prometheus_client."""
-    return str(floatToGoString(value))  # type: ignore[no-untyped-call] # the library has no types here
-
-
 def _bounds(le: Iterable[float]) -> list[str]:
     return [*map(bound, le), "+Inf"]
 
@@ -129,12 +83,12 @@ def _windows(key: str, *, judged: bool = False) -> Callable[[Model], Iterator[Ro
     return rows
 
 
-def _checks(key: str, *, judged: bool = False, only: Sequence[str] = ()) -> Callable[[Model], Iterator[Row]]:
+def _checks(key: str, *, judged: bool = False) -> Callable[[Model], Iterator[Row]]:
     def rows(model: Model) -> Iterator[Row]:
         for feature, window, name, found in model.feature_windows():
             if not judged or name in model.judged:
                 for check, result in found["checks"].items():
-                    if result[key] is not None and (not only or check in only):
+                    if result[key] is not None:
                         yield (feature, window, label(check)), result[key]
 
     return rows
@@ -144,6 +98,12 @@ def _drifted(model: Model) -> Iterator[Row]:
     for feature, window, name, found in model.feature_windows():
         if name in model.judged:
             yield (feature, window), found["drifted"]
+
+
+def _design_effects(model: Model) -> Iterator[Row]:
+    for feature, window, name, found in model.feature_windows():
+        if name in model.judged and "design_effect" in found:
+            yield (feature, window), found["design_effect"]
 
 
 def _importance(model: Model) -> Iterator[Row]:
@@ -206,8 +166,14 @@ METRICS: Mapping[str, Family] = {
     "p_value": Family(
         "gauge",
         ("feature", "window", "check"),
-        "Of ks and chi2: probability of so large a difference without drift; absent while there are too few rows.",
-        _checks("p_value", judged=True, only=("ks", "chi2")),
+        "Probability of so large a difference without drift; absent while there are too few rows.",
+        _checks("p_value", judged=True),
+    ),
+    "effect": Family(
+        "gauge",
+        ("feature", "window", "check"),
+        "Size of the difference, without sign: what min_effect or the threshold is held against.",
+        _checks("effect", judged=True),
     ),
     "statistic": Family(
         "gauge",
@@ -223,6 +189,12 @@ METRICS: Mapping[str, Family] = {
         ("feature", "window"),
         "1 where the feature has drifted under the policy, else 0; absent while the window has too few rows.",
         _drifted,
+    ),
+    "design_effect": Family(
+        "gauge",
+        ("feature", "window"),
+        "Rows of the window that stand for one that is independent of all others, as those of one request are alike.",
+        _design_effects,
     ),
     "feature_importance": Family(
         "gauge", ("feature",), "Weight of the feature in the score; 1 over all features of the model.", _importance

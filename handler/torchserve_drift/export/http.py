@@ -118,17 +118,47 @@ def respond(
     if method not in ("GET", "HEAD"):
         return plain(405, ("Allow", "GET, HEAD"))
     parts = _path(target)
-    if parts == ["metrics"]:
-        response = _metrics(headers, snapshots(), pause)
-    elif parts == [""]:
-        response = _response(200, "text/html; charset=utf-8", page(snapshots()))
-    elif parts == ["healthz"]:
+    if parts == ["healthz"]:
         response = plain(200)
-    elif parts[:3] == ["api", "v1", "models"] and len(parts) <= 5:
-        response = _api(parts[3:], snapshots())
+    elif parts in (["metrics"], [""]) or (parts[:3] == ["api", "v1", "models"] and len(parts) <= 5):
+        response = _shown(parts, headers, snapshots(), pause)
     else:
         response = plain(404)
     return response if method == "GET" else response._replace(body=b"")
+
+
+def _shown(
+    parts: Sequence[str], headers: Mapping[str, str], snapshots: Sequence[Snapshot], pause: Callable[[], None]
+) -> Response:
+    """The answer from all snapshots; one that was damaged on its way here hides no other."""
+    try:
+        return _answer(parts, headers, snapshots, pause)
+    except Exception:
+        sound = [snapshot for snapshot in snapshots if _is_sound(snapshot)]
+        if not sound or len(sound) == len(snapshots):
+            raise
+        return _answer(parts, headers, sound, pause)
+
+
+def _answer(
+    parts: Sequence[str], headers: Mapping[str, str], snapshots: Sequence[Snapshot], pause: Callable[[], None]
+) -> Response:
+    if parts == ["metrics"]:
+        return _metrics(headers, snapshots, pause)
+    if parts == [""]:
+        return _response(200, "text/html; charset=utf-8", page(snapshots))
+    return _api(parts[3:], snapshots)
+
+
+def _is_sound(snapshot: Snapshot) -> bool:
+    """Whether everything that is shown of a snapshot can be."""
+    try:
+        render([snapshot])
+        page([snapshot])
+        _json([_report(snapshot), _summary(snapshot)])
+        return all(isinstance(snapshot[key], str) for key in ("model_name", "model_version"))
+    except Exception:  # noqa: BLE001 - it may be anything
+        return False
 
 
 def plain(status: int, *more: tuple[str, str]) -> Response:
@@ -154,7 +184,7 @@ def gzip_accepted(header: str) -> bool:
 
 def _path(target: str) -> list[str]:
     """The decoded segments of a target: one of "/" for the root, none that a file system could ever see."""
-    path = re.sub(r"^[a-zA-Z]+://[^/?#]*", "", target)
+    path = re.sub(r"^https?://[^/?#]*", "", target, flags=re.IGNORECASE)
     path = re.split("[?#]", path, maxsplit=1)[0] or "/"
     return [unquote(part, errors="replace") for part in path[1:].split("/")] if path.startswith("/") else []
 
@@ -239,14 +269,14 @@ class Responder:
         self._pages: dict[tuple[str, ...], Response] = {}
 
     def __call__(self, request: Request) -> Response:
-        path = "/".join(_path(request.target))
-        if request.method != "GET" or path not in ("metrics", ""):
+        parts = _path(request.target)
+        if request.method != "GET" or parts not in (["metrics"], [""]):
             return respond(request.method, request.target, request.headers, self._snapshots, self._pause)
         snapshots = list(self._snapshots())
         if snapshots != self._seen:
             self._seen, self._pages = snapshots, {}
         encoding = str(gzip_accepted(request.headers.get("accept-encoding", "")))
-        key = (path, accepted(request.headers.get("accept", "")), encoding)
+        key = (parts[0], accepted(request.headers.get("accept", "")), encoding)
         if key not in self._pages:
-            self._pages[key] = respond("GET", "/" + path, request.headers, lambda: snapshots, self._pause)
+            self._pages[key] = respond("GET", "/" + parts[0], request.headers, lambda: snapshots, self._pause)
         return self._pages[key]

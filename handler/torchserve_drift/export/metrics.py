@@ -9,7 +9,8 @@ from typing import Callable
 
 from prometheus_client.core import Metric
 
-from torchserve_drift.export.families import METRICS, MODEL_LABELS, PREFIX, Buckets, Family, Model, label, number
+from torchserve_drift.export.families import METRICS, MODEL_LABELS, PREFIX, Buckets, Family, Model
+from torchserve_drift.export.labels import label, number
 from torchserve_drift.export.snapshot import Snapshot
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"

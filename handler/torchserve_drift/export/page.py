@@ -132,11 +132,13 @@ def _feature_row(feature: Mapping[str, Any], windows: Sequence[str]) -> str:
 def _found(window: Mapping[str, Any]) -> str:
     checks = window["checks"]
     parts = [_badge("drifted")] if window["drifted"] else []
-    for name in ("ks", "chi2"):
+    for name in ("ks", "chi2", "joint"):
         if name in checks and checks[name]["p_value"] is not None:
             parts.append(
                 f"{name} p&nbsp;{_number(checks[name]['p_value'])}, effect&nbsp;{_number(checks[name]['effect'])}"
             )
+    if window.get("pair"):
+        parts.append("<span class=soft>" + " × ".join(map(_text, window["pair"])) + "</span>")
     failed = [_text(name) for name, check in checks.items() if check["failed"]]
     if failed:
         parts.append("<span class=soft>failed: " + ", ".join(failed) + "</span>")

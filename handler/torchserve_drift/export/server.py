@@ -120,7 +120,12 @@ class Server:
             return
         connection = Connection(accepted, self._tls, self._answered)
         task = self._connections[connection] = self._loop.create_task(connection.serve())
-        task.add_done_callback(lambda _: self._connections.pop(connection, None))
+        task.add_done_callback(lambda task: self._ended(connection, task))
+
+    def _ended(self, connection: Connection, task: asyncio.Task[None]) -> None:
+        self._connections.pop(connection, None)
+        if task.cancelled():  # perhaps before it began
+            connection.socket.close()
 
     def _evict(self) -> bool:
         """Hang up on whoever has kept us waiting the longest, so that a newcomer such as the next scrape is served."""

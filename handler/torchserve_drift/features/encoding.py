@@ -177,7 +177,7 @@ class RowEncoder:
         """
         present = [name for name in self.names if name in columns]
         if not present:
-            raise FeatureError(f"columns must hold features of the baseline, got {sorted(map(str, columns))[:5]!r}")
+            raise FeatureError(f"columns must hold features of the baseline, got {few(columns)}")
         count = _length(columns[present[0]], present[0])
         rows = np.full((count, len(self.names)), np.nan)
         for i, name in enumerate(self.names):
@@ -212,6 +212,11 @@ def _length(values: Any, name: str) -> int:
     if getattr(values, "ndim", 1) != 1 or isinstance(values, (str, bytes)) or not hasattr(values, "__len__"):
         raise FeatureError(f"column {name!r} must be an array of one dimension, got {type(values).__name__}")
     return len(values)
+
+
+def few(names: Iterable[object]) -> str:
+    """The first few of ``names`` as an error shows them: a client chose them, and how long they are."""
+    return repr([name[:100] for name in sorted(map(str, names))[:3]])
 
 
 def _getter(keys: Sequence[Any]) -> Callable[[Any], tuple[Any, ...]]:

@@ -11,7 +11,7 @@ from typing import Any, Optional, Union
 import numpy as np
 
 from torchserve_drift.errors import FeatureError, RowLengthError
-from torchserve_drift.features.encoding import Floats, RowEncoder
+from torchserve_drift.features.encoding import Floats, RowEncoder, few
 from torchserve_drift.features.schema import Feature
 
 UNDECODABLE = "undecodable"
@@ -20,6 +20,13 @@ WRONG_LENGTH = "wrong_length"
 REASONS = (UNDECODABLE, NOT_FEATURES, WRONG_LENGTH)
 """Why a row is rejected: its body is no JSON; it is neither an object nor a list of features; a list of another
 length."""
+
+
+LARGEST_REQUEST = 1 << 24
+"""Values of one request, rows times features: three bytes of JSON may name a row of a thousand missing values. More
+than TorchServe's largest request (6.5 MB by default) can hold where it spells them out."""
+
+_WIDEST_UNNAMED = 100_000
 
 
 @dataclass(frozen=True)
@@ -77,7 +84,8 @@ class TabularDecoder:
     def of_numbers(cls, requests: Sequence[Any]) -> TabularDecoder:
         """A decoder of lists of numbers as long as the first of ``requests``, for a model without a usable baseline."""
         width = next((width for width in map(_width, requests) if width), 1)
-        return cls(RowEncoder([Feature(f"feature {i}", "numeric") for i in range(width)]))
+        features = [Feature(f"feature {i}", "numeric") for i in range(min(width, _WIDEST_UNNAMED))]
+        return cls(RowEncoder(features))
 
     def decode(self, requests: Sequence[Any]) -> Batch:
         """The rows of one batch; whatever cannot be read becomes a `Refusal` of its own request, never an exception."""
@@ -119,7 +127,13 @@ class TabularDecoder:
         self._one(body, rows)
         return "row"
 
+    def _check_size(self, rows: int) -> None:
+        most = LARGEST_REQUEST // len(self.encoder.names)
+        if rows > most:
+            raise RowLengthError(f"a request must have at most {most} rows, got {rows}")
+
     def _many(self, instances: Sequence[Any], rows: _Rows) -> None:
+        self._check_size(len(instances))
         for instance in instances:
             self._one(instance, rows)
 
@@ -127,7 +141,7 @@ class TabularDecoder:
         if isinstance(row, Mapping):
             values, unknown = self.encoder.object(row)
             if unknown and unknown == len(row):
-                raise FeatureError(f"an object must hold features of the baseline, got {sorted(map(str, row))[:3]!r}")
+                raise FeatureError(f"an object must hold features of the baseline, got {few(row)}")
             rows.unknown += unknown
         elif isinstance(row, list):
             values = self.encoder.values(row)
@@ -149,7 +163,9 @@ class TabularDecoder:
             if not flat or len(flat) % len(names):
                 raise RowLengthError(f"a tensor of rows must have a multiple of {len(names)} values, got {len(flat)}")
             return np.array([self.encoder.values(flat[i : i + len(names)]) for i in range(0, len(flat), len(names))])
-        return self.encoder.columns({name: _flat(tensor["data"]) for name, tensor in named.items() if name in names})
+        columns = {name: _flat(tensor["data"]) for name, tensor in named.items() if name in names}
+        self._check_size(max(map(len, columns.values()), default=0))
+        return self.encoder.columns(columns)
 
 
 _EMPTY = object()

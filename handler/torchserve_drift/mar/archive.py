@@ -18,6 +18,7 @@ from torchserve_drift.mar.entry import add_handler
 from torchserve_drift.mar.manifest import manifest
 from torchserve_drift.mar.members import Members
 from torchserve_drift.mar.write import SUFFIXES, write
+from torchserve_drift.tolerance import require_learnable
 
 RUNTIMES = ("python", "python3")
 _CREATED = 315532800.0  # 1980-01-01, whatever the clock says
@@ -121,7 +122,7 @@ def _settings(config_file: Optional[Path]) -> Settings:
         content: Any = yaml.safe_load(config_file.read_bytes())
     except FileNotFoundError:
         raise ArchiveError(f"config file must be an existing file, got {str(config_file)!r}") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # dates, digits and depth that Python does not have
         raise ArchiveError(
             f"config file must be YAML, got {str(config_file)!r}: {' '.join(str(error).split())}"
         ) from None
@@ -142,8 +143,9 @@ def _add_baseline(members: Members, options: Options, settings: Settings) -> Non
     if options.baseline is not None:
         if "/" in name or "\\" in name:
             raise ArchiveError(f"drift.baseline must be a file name without a path, got {name!r}")
-        known = {feature.name for feature in Baseline.load(options.baseline).features}
-        _check_features(settings, known)
+        features = Baseline.load(options.baseline).features
+        _check_features(settings, {feature.name for feature in features})
+        require_learnable(features, settings.alarms)
         members.add(name, options.baseline)
     elif options.handler is None and not os.path.isabs(name) and name not in members:
         raise ArchiveError(f"the archive must hold its baseline {name!r}: give --baseline FILE")

@@ -17,7 +17,10 @@ _NOT_SERVED = (
     "cli/",
     "mar/",
     "offline.py",
-    *(f"baseline/{name}.py" for name in ("build", "columns", "importance", "numeric", "rows", "source")),
+    *(
+        f"baseline/{name}.py"
+        for name in ("build", "columns", "importance", "numeric", "rows", "source", "spans", "variation")
+    ),
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ class ChiSquare(NamedTuple):
     """The outcome of `chi2_two_sample`.
 
     ``p_value`` in [0, 1]; ``statistic`` >= 0 with ``dof`` degrees of freedom; ``cramers_v`` in [0, 1] of the pooled
-    table; ``effect`` in [0, 1], see `share_distance`.
+    table; ``effect`` in [0, 1], see `share_distance`; ``bound`` a p-value that keeps its level in the far tail too.
     """
 
     p_value: float
@@ -28,9 +28,12 @@ class ChiSquare(NamedTuple):
     dof: int
     cramers_v: float
     effect: float
+    bound: float
 
 
-def chi2_two_sample(baseline_counts: Counts, window_counts: Counts, unseen: int) -> ChiSquare:
+def chi2_two_sample(
+    baseline_counts: Counts, window_counts: Counts, unseen: int, design_effect: float = 1.0
+) -> ChiSquare:
     """Whether two samples of categories differ: Pearson's chi-squared on their contingency table, uncorrected.
 
     Parameters
@@ -39,6 +42,8 @@ def chi2_two_sample(baseline_counts: Counts, window_counts: Counts, unseen: int)
         (C,) rows by category, in the same order.
     unseen
         Rows of the window in categories that the baseline lacks.
+    design_effect
+        So many rows of the window, at least 1, stand for one that is independent of all others.
 
     Returns
     -------
@@ -50,28 +55,48 @@ def chi2_two_sample(baseline_counts: Counts, window_counts: Counts, unseen: int)
     p is that of ``scipy.stats.chi2_contingency(pooled_table(...), correction=False)``. Both samples are random: holding
     the window against the baseline's shares as if those were exact gives a false-alarm rate of 50 % at a nominal 5 %.
 
+    Pearson's tail fails where a cell is expected a few times only: 5 expected rows give p-values 1,000 times too small
+    at 1e-9. The likelihood-ratio statistic with Williams' correction keeps within a factor of 3 there, and that factor
+    shrinks with the smallest expected count; ``bound`` is the larger of the two p-values, times it.
+
+    References
+    ----------
+    D. A. Williams, "Improved likelihood ratio tests for complete contingency tables", Biometrika 63, 1976.
+    J. N. K. Rao, A. J. Scott, "The analysis of categorical data from complex sample surveys", JASA 76, 1981.
+
     Examples
     --------
     >>> chi2_two_sample(np.array([50, 50]), np.array([40, 60]), 0).p_value.__round__(6)
     0.155218
     >>> chi2_two_sample(np.array([50]), np.array([70]), 0)
-    ChiSquare(p_value=1.0, statistic=0.0, dof=0, cramers_v=0.0, effect=0.0)
+    ChiSquare(p_value=1.0, statistic=0.0, dof=0, cramers_v=0.0, effect=0.0, bound=1.0)
     """
     effect = share_distance(baseline_counts, window_counts, unseen)
-    table = pooled_table(baseline_counts, window_counts, unseen)
+    table = pooled_table(baseline_counts, window_counts / design_effect, unseen / design_effect)
     dof = table.shape[1] - 1
     if dof < 1:
-        return ChiSquare(1.0, 0.0, 0, 0.0, effect)
+        return ChiSquare(1.0, 0.0, 0, 0.0, effect, 1.0)
     from scipy.special import gammaincc
 
     total = float(table.sum())
     expected = table.sum(axis=1)[:, None] * (table.sum(axis=0) / total)
     statistic = float(((table - expected) ** 2 / expected).sum())
     v = math.sqrt(min(statistic / total, 1.0))  # both may exceed 1 by a rounding error
-    return ChiSquare(float(gammaincc(dof / 2, statistic / 2)), statistic, dof, v, effect)
+    p_value = float(gammaincc(dof / 2, statistic / 2))
+    bound = max(p_value, float(gammaincc(dof / 2, _likelihood_ratio(table, expected) / 2)))
+    return ChiSquare(p_value, statistic, dof, v, effect, min(bound * (1 + 10 / float(expected.min())), 1.0))
 
 
-def pooled_table(baseline_counts: Counts, window_counts: Counts, unseen: int) -> Floats:
+def _likelihood_ratio(table: Floats, expected: Floats) -> float:
+    """Twice the log likelihood ratio of the table, over its mean in units of that of chi-squared."""
+    from scipy.special import xlogy
+
+    statistic = 2 * float((xlogy(table, table / expected) - table + expected).sum())
+    correction = float((1 / (6 * expected) + 1 / (6 * expected**2)).sum()) / (table.shape[1] - 1)
+    return float(max(statistic, 0.0) / (1 + correction))
+
+
+def pooled_table(baseline_counts: Counts, window_counts: npt.NDArray[Any], unseen: float) -> Floats:
     """The contingency table (2, cells), baseline first; the pooled cell, where not empty, is the last.
 
     Categories expected fewer than `LEAST_EXPECTED` times in either row are pooled, ``unseen`` rows with them.

@@ -76,8 +76,14 @@ def rank_shift_p(codes: Codes, scores: NormalScores) -> tuple[float, float]:
     return float(location), float(scale)
 
 
-def shift_p(window: Moments, baseline: Moments) -> Floats:
+def shift_p(window: Moments, baseline: Moments, step: FloatsLike = 0.0) -> Floats:
     """Two-sided p-values that the mean scores of window and baseline differ; vectorised over features.
+
+    Parameters
+    ----------
+    step
+        The distance, >= 0, between possible sums of scores, where these are few: sums are then taken half of it nearer
+        to what is expected, as the continuous distributions below would else understate the tails of a discrete one.
 
     Returns
     -------
@@ -101,6 +107,7 @@ def shift_p(window: Moments, baseline: Moments) -> Floats:
     known = (m > 0) & (n > 0)
     m, n = np.where(known, m, 1), np.where(known, n, 1)
     difference = np.asarray(window.mean, np.float64) - baseline.mean
+    difference = np.sign(difference) * np.maximum(np.abs(difference) - np.asarray(step, np.float64) / (2 * m), 0)
     variance, third = _pooled(m, n, difference, window, baseline)
     spread = np.sqrt(variance * (1 / m + 1 / n))
     varied = known & (spread > 1e-12)

@@ -7,13 +7,17 @@ import fcntl
 import logging
 import mmap
 import os
+import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Optional
 
 from torchserve_drift.window.segment import FORMAT, MAGIC
 
 _SUFFIX = ".segment"
+_TURN_TRIES, _TURN_SECONDS = 100, 0.01
 _logger = logging.getLogger("torchserve_drift")
 
 
@@ -81,6 +85,7 @@ class SegmentDirectory:
 
     def __init__(self, path: Path, size: int, head: bytes) -> None:
         self.path, self._size, self._head = path, size, head
+        self._dropped: dict[str, list[str]] = {}
 
     def create(self) -> SegmentFile:
         """A new file, ours; OSError where there is no room or no directory."""
@@ -91,13 +96,40 @@ class SegmentDirectory:
 
     def take_over(self) -> Optional[SegmentFile]:
         """The file of a worker that is gone, ours from now on; ``None`` where there is none."""
-        for path in self.paths():
-            file = self.open(path)
-            if file is not None and file.try_lock():
-                return file
-            if file is not None:
-                file.close()
-        return None
+        try:
+            with self._in_turn():
+                for path in self.paths():
+                    file = self.open(path)
+                    if file is not None and file.try_lock():
+                        return file
+                    if file is not None:
+                        file.close()
+            return None
+        finally:
+            self.say_dropped()
+
+    @contextmanager
+    def _in_turn(self) -> Iterator[None]:
+        """One starting worker after the other, so that the first finds all that must be dropped, and says so once.
+
+        Nothing but that line depends on it: after a second of waiting the worker goes on.
+        """
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            yield
+            return
+        try:
+            for _ in range(_TURN_TRIES):
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except OSError:
+                    time.sleep(_TURN_SECONDS)
+            yield
+        finally:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # a child forked meanwhile has the descriptor too
+            os.close(descriptor)
 
     def paths(self) -> list[Path]:
         """All segment files, by name."""
@@ -108,7 +140,7 @@ class SegmentDirectory:
         try:
             file = SegmentFile(path, self._size)
         except ValueError as error:
-            self.discard(path, str(error))
+            self.discard(path, f"made for another baseline or other windows, or broken: {error}")
             return None
         except OSError as error:  # gone, or none of ours; a lack of memory or descriptors is no fault of the file
             if error.errno == errno.ELOOP:
@@ -122,9 +154,15 @@ class SegmentDirectory:
         file.close()
         return None
 
+    def say_dropped(self) -> None:
+        """Say which files were dropped since the last time, once for each reason."""
+        dropped, self._dropped = self._dropped, {}
+        for why, names in dropped.items():
+            _logger.warning("windows in %s are dropped: %s", ", ".join(names), why)
+
     def discard(self, path: Path, why: str) -> None:
-        """Remove a file that cannot be continued, and say why."""
-        _logger.warning("windows in %s are dropped: %s", path.name, why)
+        """Remove a file that cannot be continued; `say_dropped` says so."""
+        self._dropped.setdefault(why, []).append(path.name)
         try:
             path.unlink(missing_ok=True)
         except OSError as error:

@@ -42,6 +42,7 @@ class Store:
         reservoir_rows: int,
         *,
         directory: Optional[Path] = None,
+        spare: Optional[Path] = None,
         seed: Optional[int] = None,
     ) -> None:
         self.layout: Layout = layout_for(baseline, len(windows), reservoir_rows)
@@ -50,9 +51,10 @@ class Store:
         self._tallier = Tallier(baseline, self.layout)
         self._rng = np.random.default_rng(seed)
         head = header(fingerprint(baseline, tuple(windows), self.layout))
-        self._directory = SegmentDirectory(directory, self.size_bytes, head) if directory is not None else None
+        paths = [path for path in (directory, spare) if path is not None]
+        self._directories = [SegmentDirectory(path, self.size_bytes, head) for path in paths]
         self._own: Optional[SegmentFile] = None
-        self._others: dict[str, SegmentFile] = {}
+        self._others: dict[Path, SegmentFile] = {}
         self._tends_alone = 0
         self.writer = self._open()
         here = weakref.ref(self)
@@ -65,26 +67,52 @@ class Store:
 
     @property
     def shared(self) -> bool:
-        """Whether other workers' rows are seen, and windows outlive the process."""
+        """Whether other workers see these rows, and they outlive the process."""
         return self._own is not None
 
     def _open(self) -> SegmentWriter:
-        if self._directory is not None:
+        for directory in self._directories:
             try:
-                self._own = self._directory.take_over()
-                if self._own is not None:
-                    writer = self._write(self._own.memory)
-                    if writer.is_plausible() and writer.has_sane_panes():
-                        _logger.info("windows continue after %d rows", writer.folded)
-                        return writer
-                    self._directory.discard(self._own.path, "its contents make no sense")
-                    self._own.close()
-                self._own = self._directory.create()
+                writer = self._taken_over(directory)
+                if writer is not None:
+                    _logger.info("windows continue after %d rows", writer.folded)
+                    return writer
+                self._own = directory.create()
+                break
             except OSError as error:
                 self._own = None
-                _alone(self._directory.path, error)
+                self._say_no_room(directory, error)
         _logger.info("windows start empty")
         return self._write(self._own.memory if self._own else mmap.mmap(-1, self.size_bytes))
+
+    def _taken_over(self, directory: SegmentDirectory) -> Optional[SegmentWriter]:
+        """The segment of a worker that is gone, ours from now on; ``None`` where there is none to go on with."""
+        self._own = directory.take_over()
+        if self._own is None:
+            return None
+        writer = self._write(self._own.memory)
+        if writer.is_plausible() and writer.has_sane_panes():
+            return writer
+        directory.discard(self._own.path, "its contents make no sense")
+        directory.say_dropped()
+        self._own.close()
+        return None
+
+    def _created(self) -> Optional[SegmentFile]:
+        """A new file of our own in the first directory that has room; ``None`` where none has."""
+        for directory in self._directories:
+            try:
+                return directory.create()
+            except OSError as error:
+                if self._own is not None:
+                    self._say_no_room(directory, error)
+        return None
+
+    def _say_no_room(self, directory: SegmentDirectory, error: OSError) -> None:
+        if directory is self._directories[-1]:
+            _logger.warning("windows are kept in this process only: %s: %s", directory.path, error.strerror)
+        else:
+            _logger.warning("windows will not survive a restart: %s: %s", directory.path, error.strerror)
 
     def _write(self, memory: mmap.mmap) -> SegmentWriter:
         return SegmentWriter(memory, self.layout, self._grid, tallier=self._tallier, codes=self.codes, rng=self._rng)
@@ -109,7 +137,7 @@ class Store:
 
         A process that found no room for a file tries again every now and then.
         """
-        if self._directory is None:
+        if not self._directories:
             return
         plausible = self.writer.is_plausible()
         if self._own is None:
@@ -124,16 +152,10 @@ class Store:
 
     def _renew(self, *, keep: bool) -> None:
         """Go on in a new file (in private memory, where none can be made), with what the old one holds if ``keep``."""
-        assert self._directory is not None
-        file = None
-        try:
-            file = self._directory.create()
-        except OSError as error:
-            if self._own is not None:
-                _alone(self._directory.path, error)
-            if keep:  # the old memory serves as well, only nobody else can find it
-                self._forget_own()
-                return
+        file = self._created()
+        if file is None and keep:  # the old memory serves as well, only nobody else can find it
+            self._forget_own()
+            return
         memory = file.memory if file is not None else mmap.mmap(-1, self.size_bytes)
         old = self.writer
         with old.retired():
@@ -150,27 +172,27 @@ class Store:
 
     def segments(self) -> list[SegmentView]:
         """This process's segment and those of all other workers, also of those that are gone."""
-        if self._own is None or self._directory is None:
-            return [self.writer]
-        paths = {path.name: path for path in self._directory.paths() if path != self._own.path}
-        for name in [name for name, file in self._others.items() if name not in paths or not file.is_linked()]:
-            self._others.pop(name).close()
-        for name, path in paths.items():
-            if name not in self._others:
-                file = self._directory.open(path)
+        ours = self._own.path if self._own is not None else None
+        paths = {path: directory for directory in self._directories for path in directory.paths() if path != ours}
+        for path in [path for path, file in self._others.items() if path not in paths or not file.is_linked()]:
+            self._others.pop(path).close()
+        for path, directory in paths.items():
+            if path not in self._others:
+                file = directory.open(path)
                 if file is not None:
-                    self._others[name] = file
-        views = [self._read(file) for file in list(self._others.values())]
+                    self._others[path] = file
+        views = [self._read(file, paths[path]) for path, file in list(self._others.items())]
+        for directory in self._directories:
+            directory.say_dropped()
         return [self.writer, *(view for view in views if view is not None)]
 
-    def _read(self, file: SegmentFile) -> Optional[SegmentView]:
+    def _read(self, file: SegmentFile, directory: SegmentDirectory) -> Optional[SegmentView]:
         view = SegmentView(file.memory, self.layout, self._grid)
         if view.generation == 0:
             return None
         if not (view.is_consistent() and view.has_sane_panes()):
             if file.try_lock():
-                assert self._directory is not None
-                self._directory.discard(file.path, "its contents make no sense")
+                directory.discard(file.path, "its contents make no sense")
             return None
         if view.appended > view.folded and file.try_lock():  # its owner is gone and left rows in the ring
             try:
@@ -214,13 +236,9 @@ class Store:
         self._forget_own()
         for file in self._others.values():
             file.close()
-        self._others, self._directory = {}, None
+        self._others, self._directories = {}, []
 
 
 def _let_go(store: Optional[Store]) -> None:
     if store is not None:
         store.leave()
-
-
-def _alone(directory: Path, error: OSError) -> None:
-    _logger.warning("windows are kept in this process only: %s: %s", directory, error.strerror)

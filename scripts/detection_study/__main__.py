@@ -1,0 +1,70 @@
+"""Measures, from where the last run stopped, and writes docs/detection.md: `scripts/detection --help`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from detection_study import cache, document, limit, onset, pace, quiet, simulated
+from detection_study.peers import run
+
+RESULTS = Path(__file__).with_name("results.json")
+_NO_RESULTS: dict[str, Any] = {"quiet": {}, "pace": {}, "onset": {}, "limit": {}, "p_values": {}}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--training-rows", type=int, default=1_000_000, help="of every baseline")
+    parser.add_argument("--streams", type=int, default=200, help="without drift; 0: those of the last run")
+    parser.add_argument("--rows", type=int, default=100_000, help="of each of them")
+    parser.add_argument("--repetitions", type=int, default=50, help="of each shift; 0: those of the last run")
+    parser.add_argument("--p-values", type=int, default=1_000_000, help="of each simulation; 0: those of the last run")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--peers", action="store_true", help="measure the other tools too: hours, and gigabytes to install"
+    )
+    parser.add_argument("--cache", type=Path, default=Path(".cache/detection"), help="folder of what is done already")
+    arguments = parser.parse_args()
+    results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else _NO_RESULTS
+    _measure(results, arguments)
+    RESULTS.write_text(cache.readable(results))
+    if arguments.peers:
+        run.measure(arguments.cache, repetitions=50, say=_say)
+
+    document.write(results, json.loads(run.RESULTS.read_text()))
+    _say("docs/detection.md is written")
+
+
+def _measure(results: dict[str, Any], arguments: argparse.Namespace) -> None:
+    training = arguments.training_rows
+    name = f"{training}-{arguments.seed}-{cache.fingerprint()}.jsonl"
+    common = {"processes": arguments.processes, "say": _say, "training_rows": training, "seed": arguments.seed}
+    if arguments.streams:
+        path = arguments.cache / f"quiet-{arguments.rows}-{name}"
+        found = cache.collected(path, quiet.stream, range(arguments.streams), rows=arguments.rows, **common)
+        results["quiet"][str(training)] = quiet.summary(found)
+    if arguments.repetitions:
+        path = arguments.cache / f"pace-{name}"
+        streams = range(max(1, arguments.repetitions // 2))
+        found = cache.collected(path, pace.stream, streams, rows=arguments.rows, **common)
+        results.setdefault("pace", {})[str(training)] = paced = pace.summary(found)
+        path = arguments.cache / f"onset-{name}"
+        haste = 1 / max(paced["ratio"], 0.01)
+        found = cache.collected(path, onset.repetition, range(arguments.repetitions), haste=haste, **common)
+        results["onset"][str(training)] = onset.summary(found)
+    if arguments.p_values:
+        results["p_values"] = simulated.measure(arguments.p_values, seed=arguments.seed, say=_say)
+    if not results["limit"]:
+        results["limit"] = limit.measure()
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,196 @@
+"""docs/detection.md and its pictures, from results.json and peers/results.json; nothing is measured here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from detection_study.calibration import LEVELS
+from detection_study.onset import GATES, quantile
+from detection_study.pace import HASTE
+from detection_study.peer_tables import (
+    best_window,
+    default_table,
+    equal_table,
+    online_table,
+    settings_table,
+    validation,
+)
+from detection_study.quiet import FACTORS
+from detection_study.setting import HORIZON_ROWS
+from detection_study.shifts import SHIFTS
+from detection_study.tables import cell, table
+
+HERE = Path(__file__).parent
+DOCS = HERE.parents[1] / "docs"
+NAMES = [shift.name for shift in SHIFTS]
+
+
+def page(results: Mapping[str, Any], peers: Mapping[str, Any]) -> str:
+    """The text of docs/detection.md."""
+    return (HERE / "template.md").read_text().format(**_parts(results, peers))
+
+
+def write(results: Mapping[str, Any], peers: Mapping[str, Any], docs: Path = DOCS) -> None:
+    """The page and both pictures below ``docs``."""
+    from detection_study import plots  # matplotlib is in the study's own environment only
+
+    (docs / "detection.md").write_text(page(results, peers))
+    plots.budget(docs / "detection" / "budget.svg", _by_training(results["quiet"]))
+    plots.delays(docs / "detection" / "delays.svg", NAMES, _medians(results, peers), HORIZON_ROWS)
+
+
+def _by_training(results: Mapping[str, Any]) -> dict[str, Any]:
+    ordered = sorted(results.items(), key=lambda item: -int(item[0]))
+    return {f"{int(rows):,} training rows": one for rows, one in ordered}
+
+
+def _parts(results: Mapping[str, Any], peers: Mapping[str, Any]) -> dict[str, str]:
+    quiet, onset = _by_training(results["quiet"]), _by_training(results["onset"])
+    return {
+        "false_alarms": _false_alarms(quiet),
+        "magnified": _magnified(quiet),
+        "by_family": _counts(quiet, "by_family", "kind of feature"),
+        "by_check": _counts(quiet, "by_check", "check"),
+        "model": "A model of 20 features (10 normal, 5 lognormal, 5 categorical).",
+        "delays": _delays(onset, results["limit"]),
+        "stray": _stray(onset),
+        "peers_equal": equal_table(peers, _ours(onset, "none"), _ours(onset, "equal"), results["limit"]),
+        "pace": _pace(results["pace"]),
+        "peers_settings": settings_table(peers),
+        "peers_default": default_table(peers),
+        "peers_online": online_table(peers),
+        "validation": validation(peers),
+        "peer_looks": "52,000 (window 5,000) to 300,000",
+        "calibration": _calibration(quiet),
+        "simulated": _simulated(results["p_values"]),
+    }
+
+
+def _false_alarms(quiet: Mapping[str, Any]) -> str:
+    return table(
+        ["baseline of", "streams", "rows", "alarms", "per 10 million rows", "95 % upper bound", "of the budget spent"],
+        (
+            [
+                name,
+                f"{one['streams']}",
+                f"{one['rows']:,}",
+                f"{one['alarms']}",
+                f"{one['rate']:.2f}",
+                f"{one['rate_upper']:.2f}",
+                f"{one['spent']:.0%}".replace("%", " %"),
+            ]
+            for name, one in quiet.items()
+        ),
+    )
+
+
+def _magnified(quiet: Mapping[str, Any]) -> str:
+    return table(
+        ["baseline of", "p-values below", "expected at most", "counted"],
+        (
+            [name, f"{factor:,} x alpha" if factor > 1 else "alpha", f"{most:,.1f}", f"{count:,}"]
+            for name, one in quiet.items()
+            for factor, most, count in zip(FACTORS, one["expected_below"], one["below"], strict=True)
+        ),
+    )
+
+
+def _counts(quiet: Mapping[str, Any], key: str, heading: str) -> str:
+    names = list(dict.fromkeys(name for one in quiet.values() for name in one[key]))
+    return table(
+        [heading, *(f"alarms, {name}" for name in quiet)],
+        ([name, *(f"{one[key].get(name, 0)}" for one in quiet.values())] for name in names),
+    )
+
+
+def _delays(onset: Mapping[str, Any], limit: Mapping[str, Any]) -> str:
+    headings = ["shift", "limit"]
+    for name in onset:
+        headings += [f"{name}, no gate", f"{name}, no gate, same rate", f"{name}, default gates"]
+    rows = []
+    for name in NAMES:
+        row = [name, f"{limit[name]['median']:,.0f} ({limit[name]['q90']:,.0f})"]
+        for one in onset.values():
+            row += [cell(one["delays"].get(name, {}).get(gate)) for gate in GATES]
+        rows.append(row)
+    return table(headings, rows)
+
+
+def _stray(onset: Mapping[str, Any]) -> str:
+    parts = [
+        f"with {name} ({one['repetitions']} repetitions of each shift) {one['early']} false alarms came before the "
+        f"onset and {one['elsewhere']} in other features after it"
+        for name, one in onset.items()
+    ]
+    return "; ".join(parts) + "."
+
+
+def _pace(pace: Mapping[str, Any]) -> str:
+    first = _by_training(pace)
+    name, one = next(iter(first.items()))
+    return (
+        f"With {name} there were {one['alarms']:,} alarms where a budget of {HASTE} times the study's allows "
+        f"{one['allowed']:,.0f} ({one['streams']} streams, {one['rows']:,} rows; each feature counted once, in "
+        f"whichever window)"
+    )
+
+
+def _ours(onset: Mapping[str, Any], gate: str) -> dict[str, Sequence[int | None]]:
+    """The delays of the first setting, by shift."""
+    first = next(iter(onset.values()))
+    return {name: first["delays"][name][gate] for name in NAMES if gate in first["delays"].get(name, {})}
+
+
+def _medians(results: Mapping[str, Any], peers: Mapping[str, Any]) -> dict[str, dict[str, float | None]]:
+    onset = _by_training(results["onset"])
+    found: dict[str, dict[str, float | None]] = {
+        "limit": {name: results["limit"][name]["median"] for name in NAMES},
+        "torchserve-drift": {name: quantile(delays, 0.5) for name, delays in _ours(onset, "equal").items()},
+    }
+    for tool in ("Evidently", "NannyML", "alibi-detect TabularDrift"):
+        found[tool] = {name: quantile(best_window(peers, name, tool), 0.5) for name in NAMES}
+    for tool in ("ADWIN", "PageHinkley"):
+        found[f"river {tool}"] = {
+            name: quantile(of_shift[tool]["equal"], 0.5) for name, of_shift in peers["river"]["delays"].items()
+        }
+    return found
+
+
+def _calibration(quiet: Mapping[str, Any]) -> str:
+    first = next(iter(quiet.values()))
+    return table(
+        ["check, kind of feature", "uniform: p", *(f"at {level:g}" for level in LEVELS)],
+        (
+            [
+                key,
+                _uniformity(first["calibration"].get(key)),
+                *(f"{count / counts[-1] / level:.2f}" for count, level in zip(counts, LEVELS, strict=False)),
+            ]
+            for key, counts in first["levels"].items()
+            if counts[0]
+        ),
+    )
+
+
+def _simulated(found: Mapping[str, Any]) -> str:
+    return table(
+        ["statistic", "p-values", "uniform: p", *(f"at {level:g}" for level in LEVELS)],
+        (
+            [
+                name,
+                f"{one['n']:,}",
+                _uniformity(one),
+                *(f"{factor:.2f} ({low:.2f} to {high:.2f})" for factor, low, high in one["factors"]),
+            ]
+            for name, one in found.items()
+        ),
+    )
+
+
+def _uniformity(found: Mapping[str, Any] | None) -> str:
+    """The p-value of the test for uniformity; nothing of counts, which cannot be uniform."""
+    if not found:
+        return "-"
+    return "counts" if found["ties"] > 0.01 else f"{found['ks_p']:.2g}"

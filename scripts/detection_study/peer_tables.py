@@ -1,0 +1,150 @@
+"""Other tools' parts of the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from detection_study.onset import quantile
+from detection_study.peers.windows import DEFAULT_WINDOW, TOOLS, WINDOWS
+from detection_study.setting import BUDGET_ROWS, MODEL_FEATURES
+from detection_study.shifts import SHIFTS
+from detection_study.tables import cell, table
+
+_NAMES = [shift.name for shift in SHIFTS]
+_RIVER = ("ADWIN", "PageHinkley", "KSWIN")
+_ONLINE = ("CVMDriftOnline", "MMDDriftOnline")
+
+Delays = Sequence[int | None]
+
+
+def best_window(peers: Mapping[str, Any], shift: str, tool: str) -> Delays:
+    """The delays at equal rate with the window that happens to be the best for this shift."""
+    of_tool = peers["windows"]["delays"][shift][tool]
+
+    def rank(window: int) -> float:
+        median = quantile(of_tool[str(window)], 0.5)
+        if median is None:  # behind all medians, the more often found the better
+            return 1e9 - sum(delay is not None for delay in of_tool[str(window)])
+        return median
+
+    found: Delays = of_tool[str(min(WINDOWS, key=rank))]
+    return found
+
+
+def equal_table(
+    peers: Mapping[str, Any], promised: Mapping[str, Delays], ours: Mapping[str, Delays], limit: Mapping[str, Any]
+) -> str:
+    """Everybody's delays at the study's rate; ours also where the budget ``promised`` it."""
+    windowed, river = peers["windows"]["delays"], peers["river"]["delays"]
+    rows = [
+        ["limit", *(f"{limit[name]['median']:,.0f} ({limit[name]['q90']:,.0f})" for name in _NAMES)],
+        ["**torchserve-drift**", *(cell(ours.get(name)) for name in _NAMES)],
+        ["torchserve-drift, as promised", *(cell(promised.get(name)) for name in _NAMES)],
+    ]
+    rows += [
+        [f"{tool}, {window:,} rows", *(cell(windowed[name][tool][str(window)]) for name in _NAMES)]
+        for tool in TOOLS
+        for window in WINDOWS
+    ]
+    rows += [
+        [f"river {tool}", *(cell(river.get(name, {}).get(tool, {}).get("equal")) for name in _NAMES)] for tool in _RIVER
+    ]
+    return table(["tool", *_NAMES], rows)
+
+
+def settings_table(peers: Mapping[str, Any]) -> str:
+    """By what each tool was set to the study's rate."""
+    equal, river = peers["windows"]["equal_thresholds"], peers["river"]["equal"]
+    named = [
+        ("Evidently", "threshold"),
+        ("NannyML", "constant threshold"),
+        ("alibi-detect TabularDrift", "D, or -ln p"),
+    ]
+    rows = [
+        [f"{tool}, window {window:,}", setting, *(f"{equal[name][str(window)][tool]:.4g}" for name in equal)]
+        for tool, setting in named
+        for window in WINDOWS
+    ]
+    settings = {"ADWIN": "delta", "PageHinkley": "threshold", "KSWIN": "alpha"}
+    rows += [[f"river {tool}", settings[tool], *(f"{river[tool][name]:.3g}" for name in equal)] for tool in _RIVER]
+    return table(["tool", "set by", *(f"at feature {name}" for name in equal)], rows)
+
+
+def default_table(peers: Mapping[str, Any]) -> str:
+    """False alarms and delays at the defaults."""
+    alarms = peers["windows"]["default_alarms"]
+    river_alarms = peers["river"]["default_alarms_per_million_rows"]
+    rows = [
+        [tool, f"{alarms[tool]['alarms_per_million_rows'] * 10:,.0f}"]
+        + [cell(peers["windows"]["delays"][name][tool]["default"]) for name in _NAMES]
+        for tool in TOOLS
+    ]
+    for tool in _RIVER:
+        # measured on three kinds of features; the model has 15, 1 and 4 like them
+        weights = dict(zip(river_alarms[tool], (15, 1, 4), strict=True))
+        rate = sum(rate * weights[name] for name, rate in river_alarms[tool].items()) * 10
+        river = peers["river"]["delays"]
+        rows.append(
+            [
+                f"river {tool}",
+                f"about {rate:,.0f}",
+                *(cell(river.get(name, {}).get(tool, {}).get("default")) for name in _NAMES),
+            ]
+        )
+    return table(["tool", "false alarms per 10 million rows of 20 features", *_NAMES], rows)
+
+
+def online_table(peers: Mapping[str, Any]) -> str:
+    """alibi-detect's online detectors, which cannot be set to the study's rate."""
+    online = peers["online"]
+    text = [
+        "alibi-detect's online detectors are set by the expected number of rows between false alarms, for which they "
+        "simulate thresholds when they are made. At the study's rate they refuse, or would need that many simulations:"
+    ]
+    text += [f"- `{name}`: {_said(online['refusals'][name])}" for name in _ONLINE]
+    text.append("")
+    text.append(
+        f"So here they are at one false alarm in {online['ert_rows']:,} rows, {BUDGET_ROWS // online['ert_rows']:,} "
+        f"times as many as the budget (CVM: for a single feature, {MODEL_FEATURES} times that for the model), waited "
+        f"for {online['horizon_rows']:,} rows; to be made they took "
+        + " and ".join(f"{seconds:.0f} s ({name})" for name, seconds in online["seconds_to_construct"].items())
+        + "."
+    )
+    text.append("")
+    names = list(online["delays"])
+    text.append(
+        table(
+            ["tool", *names],
+            [[name, *(cell(online["delays"][shift].get(name)) for shift in names)] for name in _ONLINE],
+        )
+    )
+    return "\n".join(text)
+
+
+def _said(message: str) -> str:
+    first = " ".join(message.split())
+    return f"`{first[:200]}`" if first else "no refusal, but see the time below"
+
+
+def validation(peers: Mapping[str, Any]) -> str:
+    """Versions, and how often our rules say what the tools say."""
+    lines = []
+    for key in ("real_evidently", "real_nannyml", "real_alibi"):
+        one = peers[key]
+        versions = ", ".join(f"{name} {number}" for name, number in one["versions"].items())
+        lines.append(
+            f"- **{one['tool']}** ({versions}): on 16 windows of 20 features, with and without drift, the tool itself "
+            f"and our rule gave the same verdict in {one['same']} of {one['of']} cases."
+        )
+    blind = {
+        peers[key]["tool"]: [name for name, seen in peers[key]["sees"].items() if not seen]
+        for key in ("real_evidently", "real_nannyml", "real_alibi")
+    }
+    lines.append(f"- **river** {peers['river']['version']}: its own code, row by row.")
+    versions = ", ".join(f"{name} {number}" for name, number in peers["online"]["versions"].items())
+    lines.append(f"- **alibi-detect's online detectors** ({versions}): their own code, row by row.")
+    said = "; ".join(f"{tool}: {', '.join(names) or 'none'}" for tool, names in blind.items())
+    lines.append("")
+    lines.append(f"Shifts that the tools themselves did not see in such a window of {DEFAULT_WINDOW:,} rows: {said}.")
+    return "\n".join(lines)

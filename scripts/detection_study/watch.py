@@ -1,0 +1,98 @@
+"""A monitor on simulated traffic: time passes as rows do, and every 200 rows somebody looks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from detection_study.baselines import Training
+from detection_study.marginals import Floats
+from detection_study.setting import BUDGET_ROWS, LOOK_ROWS, ROWS_PER_SECOND
+from torchserve_drift import Monitor
+from torchserve_drift.config import Alarms, Thresholds
+from torchserve_drift.report import Report
+
+WINDOWS = ("64s", "10m")
+"""6,400 rows in panes of 200, and 60,000 rows."""
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """A feature that came to be drifted in a window, seen after ``row`` rows; ``checks`` are those that failed."""
+
+    row: int
+    feature: str
+    window: str
+    checks: tuple[str, ...]
+
+    def plain(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def settings(features: Sequence[str], *, gated: bool, haste: float = 1.0) -> dict[str, Any]:
+    """The `drift:` section: ``haste`` false alarms in 10 million rows; no effect too small, or (``gated``) the
+    defaults. Where the budget is larger, drift ends at once, so that every alarm is counted.
+    """
+    section: dict[str, Any] = {
+        "windows": list(WINDOWS),
+        "evaluate_every": LOOK_ROWS / ROWS_PER_SECOND,
+        "alarms": {"policy": "budget", "false_alarm_interval": BUDGET_ROWS / ROWS_PER_SECOND / haste},
+    }
+    if haste != 1:
+        section["alarms"]["quiet_for"] = LOOK_ROWS / ROWS_PER_SECOND
+    if not gated:
+        section["alarms"]["min_effect"] = {
+            field.name.removeprefix("min_effect_"): 0
+            for field in fields(Alarms)
+            if field.name.startswith("min_effect_") and field.name != "min_effect_learned"
+        }
+        limits = {field.name: 0 for field in fields(Thresholds)}
+        section["features"] = {name: dict(limits) for name in features}
+    return section
+
+
+class Watch:
+    """One monitor, one stream."""
+
+    def __init__(self, training: Training, *, gated: bool, seed: int, haste: float = 1.0) -> None:
+        names = [feature.name for feature in training.baseline.features]
+        self._now, self._training = 1_000_000.0, training
+        self._monitor = Monitor(
+            training.baseline, settings(names, gated=gated, haste=haste), clock=lambda: self._now, seed=seed
+        )
+        self._drifted: set[tuple[str, str]] = set()
+        self.rows = 0
+
+    def pass_by(self, rows: Floats) -> None:
+        """Let rows pass without a look."""
+        for block in _blocks(rows):
+            self._record(block)
+
+    def looks(self, rows: Floats) -> Iterator[tuple[Report, list[Alarm]]]:
+        """The report of each look, and what drifted only now."""
+        for block in _blocks(rows):
+            self._record(block)
+            report = self._monitor.evaluate()
+            yield report, self._new(report)
+
+    def _record(self, block: Floats) -> None:
+        self._now += LOOK_ROWS / ROWS_PER_SECOND
+        self._monitor.record(self._training.encoded(block))
+        self.rows += len(block)
+
+    def _new(self, report: Report) -> list[Alarm]:
+        found = {
+            (feature.name, label): tuple(name for name, check in window.checks.items() if check.failed)
+            for feature in report.features
+            for label, window in feature.windows.items()
+            if window.drifted
+        }
+        new = [Alarm(self.rows, *key, checks) for key, checks in found.items() if key not in self._drifted]
+        self._drifted = set(found)
+        return new
+
+
+def _blocks(rows: Floats) -> Iterator[Floats]:
+    for start in range(0, len(rows), LOOK_ROWS):
+        yield rows[start : start + LOOK_ROWS]

@@ -1,0 +1,1 @@
+"""Bytes that find their own way into what reads them, guided by which lines they reach."""
