@@ -180,13 +180,13 @@ def test_independent_rows_in_requests_cost_little() -> None:
 
 @pytest.mark.parametrize("k", [15, 20, 30, 60])
 def test_an_effect_known_from_few_requests_is_raised_as_students_quantile_is(k: int) -> None:
-    """At a p-value of 1e-7, for which the normal quantile is too small when the variance is estimated."""
+    """At a p-value of 1e-10, for which the normal quantile is too small when the variance is estimated."""
     rng = np.random.default_rng(k)
     ids = np.arange(k).repeat(1000)
     x = (0.2 * rng.normal(size=k)[ids] + rng.normal(size=len(ids))).round(1)
     rows = np.column_stack([x, ids % 3, ids % 4])
     raised = EFFECTS.of(tally_of(rows, ids))[0] / defined_effect(by_request(rows, ids, 0))
-    needed = (stats.t.isf(5e-8, k - 1) / stats.norm.isf(5e-8)) ** 2
+    needed = (stats.t.isf(5e-11, k - 1) / stats.norm.isf(5e-11)) ** 2
     assert needed * 0.9 < raised < needed * 1.1
 
 
