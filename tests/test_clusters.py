@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -14,17 +15,20 @@ from scipy import stats
 
 from profiles import baseline
 from torchserve_drift.baseline.profile import Baseline, CategoricalBaseline, NumericBaseline
-from torchserve_drift.config import Window
-from torchserve_drift.features.encoding import UNSEEN_INDEX
+from torchserve_drift.checks import Checks
+from torchserve_drift.config import Settings, Window
+from torchserve_drift.features.encoding import MISTYPED_VALUE, UNSEEN_INDEX
 from torchserve_drift.monitor import Monitor
 from torchserve_drift.stats.clusters import RequestSums, design_effect, sample_design_effect
 from torchserve_drift.stats.ecdf import ks_statistic
 from torchserve_drift.stats.kolmogorov import two_sample_p
+from torchserve_drift.stats.proportions import two_proportions_p
 from torchserve_drift.stats.ranks import Moments, normal_scores, shift_p
 from torchserve_drift.window import layout as at
 from torchserve_drift.window.clusters import DesignEffects, scores_of
-from torchserve_drift.window.coding import NumericCodes
+from torchserve_drift.window.coding import NumericCodes, codes_for
 from torchserve_drift.window.layout import layout_for
+from torchserve_drift.window.merge import WindowRows
 from torchserve_drift.window.store import Store
 from torchserve_drift.window.tally import Tallier
 
@@ -39,6 +43,7 @@ LAYOUT = layout_for(MIXED, 1, 256)
 TALLIER = Tallier(MIXED, LAYOUT)
 EFFECTS = DesignEffects(MIXED, LAYOUT)
 REQUEST_FIELDS = (at.SIZES_SQUARED, at.SIZES_FOURTH, at.TOTALS_SQUARED, at.SIZES_TOTALS)
+ABSENCE_FIELDS = (at.ABSENT_SQUARED, at.SIZES_ABSENT)
 
 
 def tally_of(rows: np.ndarray, ids: np.ndarray, tallier: Tallier = TALLIER) -> np.ndarray:
@@ -51,7 +56,7 @@ def drawn(rng: np.random.Generator, count: int) -> np.ndarray:
     return np.column_stack(
         [
             rng.choice([*rng.normal(size=20), np.nan, np.inf, 99.0, -99.0], count),
-            rng.choice([0.0, 1.0, 2.0, 30.0, np.nan], count),
+            rng.choice([0.0, 1.0, 2.0, 30.0, np.nan, MISTYPED_VALUE], count),
             rng.choice([0.0, 1.0, 2.0, 3.0, UNSEEN_INDEX, np.nan], count),
         ]
     )
@@ -72,6 +77,7 @@ def score_of_category(values: np.ndarray, categories: tuple[str, ...], index: fl
     return float(stats.norm.ppf((before + own / 2 + 0.5) / (len(values) + 1)))
 
 
+@cache
 def score(name: str, value: float) -> float:
     feature = MIXED.features[list(TRAINING).index(name)]
     if isinstance(feature, NumericBaseline):
@@ -112,6 +118,26 @@ def test_sums_over_requests_are_those_of_their_definition(seed: int) -> None:
         np.testing.assert_allclose(EFFECTS.of(tally)[column], np.clip(raised, 1, largest), rtol=1e-9)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_sums_of_absent_values_are_those_of_their_definition(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    ids = np.repeat(np.arange(200), rng.integers(1, 6, 200))
+    rows = drawn(rng, len(ids))
+    rows[np.isin(ids, rng.choice(200, 30)), 0] = np.nan
+    tally, n = tally_of(rows, ids), len(ids)
+    s = np.bincount(ids).astype(float)
+    squared, fourth = (s**2).sum(), (s**4).sum()
+    assert tally[[at.ROWS, at.REQUESTS_SQUARED, at.REQUESTS_FOURTH]].tolist() == [n, squared, fourth]
+    raise_by = 1 + 2 * np.sqrt(2 / (squared**2 / fourth))
+    for column in range(3):
+        absent = ~np.isfinite(rows[:, column])
+        k = np.bincount(ids, absent)
+        assert LAYOUT.part(tally, column)[list(ABSENCE_FIELDS)].tolist() == [(k**2).sum(), (s * k).sum()]
+        groups = [absent[ids == i].astype(float) for i in range(200)]
+        expected = np.clip(defined_effect(groups) * raise_by, 1, squared / n)
+        np.testing.assert_allclose(EFFECTS.of_absence(tally)[column], expected, rtol=1e-9)
+
+
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=30), st.integers(0, 30), st.integers(0, 2**32 - 1))
 def test_tallies_of_parts_of_a_stream_add_up_to_that_of_the_whole(sizes: list[int], cut: int, seed: int) -> None:
     rows, ids = drawn(np.random.default_rng(seed), sum(sizes)), np.repeat(np.arange(len(sizes)), sizes)
@@ -120,6 +146,7 @@ def test_tallies_of_parts_of_a_stream_add_up_to_that_of_the_whole(sizes: list[in
     whole = tally_of(rows, ids)
     np.testing.assert_allclose(sum(parts), whole, rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(EFFECTS.of(sum(parts)), EFFECTS.of(whole), rtol=1e-6)
+    np.testing.assert_array_equal(EFFECTS.of_absence(sum(parts)), EFFECTS.of_absence(whole))  # of whole numbers
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=30), st.integers(0, 2**32 - 1))
@@ -127,10 +154,13 @@ def test_requests_touch_no_other_tally_and_requests_of_one_row_have_no_effect(si
     rows = drawn(np.random.default_rng(seed), sum(sizes))
     alone, together = tally_of(rows, np.arange(len(rows))), tally_of(rows, np.repeat(np.arange(len(sizes)), sizes))
     assert (EFFECTS.of(alone) == 1.0).all()
+    assert (EFFECTS.of_absence(alone) == 1.0).all()
     assert (EFFECTS.of(together) >= 1.0).all()
+    assert (EFFECTS.of_absence(together) >= 1.0).all()
     for column in range(3):
         of_alone, of_together = LAYOUT.part(alone, column).copy(), LAYOUT.part(together, column).copy()
-        of_alone[list(REQUEST_FIELDS)] = of_together[list(REQUEST_FIELDS)] = 0
+        of_requests = [*REQUEST_FIELDS, *ABSENCE_FIELDS]
+        of_alone[of_requests] = of_together[of_requests] = 0
         np.testing.assert_array_equal(of_alone, of_together)
 
 
@@ -148,6 +178,18 @@ def test_independent_rows_in_requests_cost_little() -> None:
     assert (effects < 1.2).all()  # of at most 32
 
 
+@pytest.mark.parametrize("k", [15, 20, 30, 60])
+def test_an_effect_known_from_few_requests_is_raised_as_students_quantile_is(k: int) -> None:
+    """At a p-value of 1e-10, for which the normal quantile is too small when the variance is estimated."""
+    rng = np.random.default_rng(k)
+    ids = np.arange(k).repeat(1000)
+    x = (0.2 * rng.normal(size=k)[ids] + rng.normal(size=len(ids))).round(1)
+    rows = np.column_stack([x, ids % 3, ids % 4])
+    raised = EFFECTS.of(tally_of(rows, ids))[0] / defined_effect(by_request(rows, ids, 0))
+    needed = (stats.t.isf(5e-11, k - 1) / stats.norm.isf(5e-11)) ** 2
+    assert needed * 0.9 < raised < needed * 1.1
+
+
 def test_few_requests_or_one_that_is_most_of_the_rows_are_taken_to_be_alike_inside() -> None:
     rng = np.random.default_rng(4)
     rows = np.column_stack([rng.normal(size=1000), rng.poisson(1.0, 1000), rng.integers(0, 4, 1000)])
@@ -157,13 +199,24 @@ def test_few_requests_or_one_that_is_most_of_the_rows_are_taken_to_be_alike_insi
     np.testing.assert_array_equal(EFFECTS.of(tally_of(rows, large)), (500**2 + 500) / 1000)
 
 
+def test_rows_of_one_score_tell_nothing_of_their_requests() -> None:
+    ids = np.arange(4000) // 4
+    for x in MIXED.features[0].edges:
+        rows = np.tile([x, 1.0, UNSEEN_INDEX], (len(ids), 1))
+        np.testing.assert_array_equal(EFFECTS.of(tally_of(rows, ids)), 4.0)
+
+
 def test_a_stack_of_tallies_has_the_effects_of_each() -> None:
     rng = np.random.default_rng(5)
     tallies = np.array([tally_of(drawn(rng, 400), np.arange(400) // size) for size in (1, 2, 5, 400)])
     stacked = EFFECTS.of(tallies.reshape(2, 2, -1))
     assert stacked.shape == (2, 2, 3)
     np.testing.assert_array_equal(stacked.reshape(4, 3), [EFFECTS.of(tally) for tally in tallies])
-    np.testing.assert_array_equal(EFFECTS.of(np.zeros(LAYOUT.length)), 1.0)
+    np.testing.assert_array_equal(
+        EFFECTS.of_absence(tallies.reshape(2, 2, -1)).reshape(4, 3), [EFFECTS.of_absence(tally) for tally in tallies]
+    )
+    for effects in (EFFECTS.of, EFFECTS.of_absence):
+        np.testing.assert_array_equal(effects(np.zeros(LAYOUT.length)), 1.0)
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -1e300, 1e308])
@@ -240,6 +293,53 @@ def test_effective_rows_hold_the_level_where_rows_of_a_request_are_alike(
         effective.append(p_values(CODES.encode(values), effect))
     assert (np.array(naive) < 0.01).mean() > 0.1
     assert ((np.array(effective) < 0.01).mean(axis=0) <= 0.015).all()
+
+
+HOLES = np.random.default_rng(13)
+GAPPED = baseline({"x": np.where(HOLES.random(20_000) < 0.05, np.nan, HOLES.normal(size=20_000))})
+GAPPED_ROWS, GAPPED_MISSING = 20_000, GAPPED.features[0].missing
+GAPPED_LAYOUT = layout_for(GAPPED, 1, 256)
+GAPPED_TALLIER, GAPPED_EFFECTS = Tallier(GAPPED, GAPPED_LAYOUT), DesignEffects(GAPPED, GAPPED_LAYOUT)
+GAPPED_CHECKS = Checks(GAPPED, Settings(), GAPPED_LAYOUT, codes_for(GAPPED))
+REQUESTS = np.arange(125).repeat(32)
+
+
+def p_of_absence(x: np.ndarray, ids: np.ndarray, check: str) -> float:
+    """The p-value in a window of those rows."""
+    tally = tally_of(x[:, None], ids, GAPPED_TALLIER)
+    window = WindowRows(tally[None], codes_for(GAPPED)[0].encode(x)[None])
+    found = GAPPED_CHECKS.evidence(window, lambda: None).features[0]
+    assert found is not None
+    return found[check].p_value
+
+
+def test_requests_that_lack_a_feature_together_hold_the_level_of_missing_values() -> None:
+    rng = np.random.default_rng(14)
+    alone, together = [], []
+    for _ in range(500):
+        x = np.where((rng.random(125) < 0.05)[REQUESTS], np.nan, rng.normal(size=len(REQUESTS)))
+        alone.append(p_of_absence(x, np.arange(len(x)), "missing"))
+        together.append(p_of_absence(x, REQUESTS, "missing"))
+    assert (np.array(alone) < 1e-8).mean() > 0.1
+    assert (np.array(together) < 0.01).mean() <= 0.015
+    assert np.min(together) > 1e-5
+
+
+@pytest.mark.parametrize(("check", "value"), [("missing", np.nan), ("wrong_type", MISTYPED_VALUE)])
+def test_values_that_are_absent_together_count_once_a_request(check: str, value: float) -> None:
+    x = np.where(REQUESTS < 40, value, np.random.default_rng(15).normal(size=len(REQUESTS)))
+    before = GAPPED_MISSING if check == "missing" else 0
+    assert GAPPED_EFFECTS.of_absence(tally_of(x[:, None], REQUESTS, GAPPED_TALLIER)).tolist() == [32.0]
+    assert p_of_absence(x, REQUESTS, check) == two_proportions_p(before, GAPPED_ROWS, 40, 125)
+    assert p_of_absence(x, np.arange(len(x)), check) == two_proportions_p(before, GAPPED_ROWS, 40 * 32, len(x))
+
+
+def test_values_that_are_all_absent_or_absent_at_random_have_the_largest_and_nearly_no_effect() -> None:
+    rng = np.random.default_rng(16)
+    ids = np.arange(1000).repeat(32)
+    nothing, some = np.full(len(ids), np.nan), np.where(rng.random(len(ids)) < 0.05, np.nan, 0.0)
+    assert GAPPED_EFFECTS.of_absence(tally_of(nothing[:, None], ids, GAPPED_TALLIER)).tolist() == [32.0]
+    assert GAPPED_EFFECTS.of_absence(tally_of(some[:, None], ids, GAPPED_TALLIER)) < 1.2
 
 
 def test_a_shift_is_still_seen_with_effective_rows() -> None:

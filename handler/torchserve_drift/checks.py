@@ -65,7 +65,8 @@ class Checks:
             pause()
         for index, evidence in self._cusum.evidence(window.spans, of_spans, pause):
             found[index]["cusum"] = evidence
-        for index, name, evidence in self._values.evidence(window.tally, effects):
+        of_absence = self._design_effects.of_absence(window.tally)
+        for index, name, evidence in self._values.evidence(window.tally, of_absence):
             found[index][name] = evidence
         if len(found) < FEWEST_JOINT:
             return Found(found, effects.tolist(), ())

@@ -11,8 +11,8 @@ from torchserve_drift.stats.saddlepoint import Floats, FloatsLike
 FEWEST_REQUESTS = 10.0
 """With fewer requests the rows of each are taken to be all alike."""
 
-_SURE_TO = 28.38
-"""The square of the normal quantile for a two-sided p-value of 1e-7: so far the allowance for the estimate's error."""
+_SURE_TO = 41.82
+"""The square of the normal quantile for a two-sided p-value of 1e-10: so far the allowance for the estimate's error."""
 
 
 class RequestSums(NamedTuple):
@@ -64,7 +64,7 @@ def design_effect(sums: RequestSums) -> Floats:
 
     and that is itself uncertain: it is raised by 1 + 2 sqrt(2 / k), two of its standard deviations, or, where that is
     more, by the factor by which Student's quantile with k - 1 degrees of freedom exceeds the normal one (squared) at a
-    p-value of 1e-7. Where it has no meaning (less than `FEWEST_REQUESTS`, all scores equal, sums that are no numbers)
+    p-value of 1e-10. Where it has no meaning (less than `FEWEST_REQUESTS`, all scores equal, sums that are no numbers)
     it is the largest possible.
 
     References

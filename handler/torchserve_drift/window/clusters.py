@@ -56,6 +56,18 @@ class Counted(NamedTuple):
     valid: npt.NDArray[np.bool_]
 
 
+def tally_sizes(vector: Floats, rows: int, starts: Optional[Starts]) -> None:
+    """Fill what a tally vector has of all features: the rows, and the sums over requests of their sizes."""
+    vector[at.ROWS] = vector[at.REQUESTS_SQUARED] = vector[at.REQUESTS_FOURTH] = rows
+    if starts is not None:
+        squared = _sizes(starts, rows) ** 2
+        vector[at.REQUESTS_SQUARED], vector[at.REQUESTS_FOURTH] = squared.sum(), squared @ squared
+
+
+def _sizes(starts: Starts, rows: int) -> Floats:
+    return np.diff(starts, append=rows).astype(np.float64)
+
+
 def tally_requests(part: Floats, counted: Counted, scores: Floats, starts: Optional[Starts]) -> None:
     """Fill a feature's sums over requests; its counts stand in ``part``, the last of it, in the order of ``scores``."""
     rows, m = len(counted.places), len(counted.valid)
@@ -63,12 +75,13 @@ def tally_requests(part: Floats, counted: Counted, scores: Floats, starts: Optio
         weighted = part[-len(scores) :] * scores
         part[at.SIZES_SQUARED] = part[at.SIZES_FOURTH] = rows
         part[at.TOTALS_SQUARED], part[at.SIZES_TOTALS] = weighted @ scores, weighted.sum()
+        part[at.ABSENT_SQUARED] = part[at.SIZES_ABSENT] = m - rows
         return
-    z = scores[counted.places]
-    if rows == m:
-        sizes = np.diff(starts, append=m).astype(np.float64)
-    else:
-        sizes = np.add.reduceat(counted.valid.astype(np.float64), starts)
+    z, sizes = scores[counted.places], _sizes(starts, m)
+    if rows < m:
+        of_all, sizes = sizes, np.add.reduceat(counted.valid.astype(np.float64), starts)
+        absent = of_all - sizes
+        part[at.ABSENT_SQUARED], part[at.SIZES_ABSENT] = absent @ absent, of_all @ absent
         known, z = z, np.zeros(m)
         z[counted.valid] = known
     totals, squared = np.add.reduceat(z, starts), sizes * sizes
@@ -89,7 +102,7 @@ class DesignEffects:
         self._firsts = np.cumsum([0, *(len(z) for z in scores[:-1])])
 
     def of(self, tally: Floats) -> Floats:
-        """Design effects (..., F) of tally vectors (..., length): see `stats.clusters.design_effect`.
+        """Design effects (..., F) of the values in tally vectors (..., length): see `stats.clusters.design_effect`.
 
         Notes
         -----
@@ -105,5 +118,23 @@ class DesignEffects:
             sizes_fourth=tally[..., self._parts + at.SIZES_FOURTH],
             totals_squared=tally[..., self._parts + at.TOTALS_SQUARED],
             sizes_totals=tally[..., self._parts + at.SIZES_TOTALS],
+        )
+        return design_effect(sums)
+
+    def of_absence(self, tally: Floats) -> Floats:
+        """Design effects (..., F) of the share of rows without a value that takes part in statistics.
+
+        Values that are present may be independent where the absent ones of a request are absent together.
+        """
+        rows = tally[..., [at.ROWS]]
+        absent = rows - tally[..., self._parts + at.VALID]
+        sums = RequestSums(
+            rows=rows,
+            score_sum=absent,
+            score_squares=absent,
+            sizes_squared=tally[..., [at.REQUESTS_SQUARED]],
+            sizes_fourth=tally[..., [at.REQUESTS_FOURTH]],
+            totals_squared=tally[..., self._parts + at.ABSENT_SQUARED],
+            sizes_totals=tally[..., self._parts + at.SIZES_ABSENT],
         )
         return design_effect(sums)

@@ -12,8 +12,10 @@ import numpy.typing as npt
 
 from torchserve_drift.baseline.profile import Baseline, CategoricalBaseline, FeatureBaseline, NumericBaseline
 
-ROWS = 0
-"""The tally vector's first element: rows."""
+ROWS, REQUESTS_SQUARED, REQUESTS_FOURTH = 0, 1, 2
+"""The tally vector's first elements: rows, and sums over requests of s² and s⁴ of the s rows of a request."""
+
+_FIRST_OFFSET = 3
 
 VALID, MISSING, MISTYPED = 0, 1, 2
 """Offsets in every feature's part of the vector: values that take part in statistics, missing, of a wrong type."""
@@ -22,11 +24,15 @@ SIZES_SQUARED, SIZES_FOURTH, TOTALS_SQUARED, SIZES_TOTALS = 3, 4, 5, 6
 """More of every feature: sums over requests of m², m⁴, T² and m T, of the m values of a request that take part in
 statistics and the sum T of their normal scores."""
 
-INFINITE, OUTSIDE, SUM, SUM_SQUARES, BINS = 7, 8, 9, 10, 11
+ABSENT_SQUARED, SIZES_ABSENT = 7, 8
+"""More of every feature: sums over requests of k² and s k, of the k values of a request's s rows that take no part in
+statistics."""
+
+INFINITE, OUTSIDE, SUM, SUM_SQUARES, BINS = 9, 10, 11, 12, 13
 """Further offsets of a numeric feature. The sums are of (value - baseline mean) / baseline std; the bins count values
 up to each of the baseline's edges, and beyond the last."""
 
-UNSEEN, CATEGORIES = 7, 8
+UNSEEN, CATEGORIES = 9, 10
 """Further offsets of a categorical feature: rows of categories the baseline lacks, then rows of each of its own."""
 
 PANES = 32
@@ -80,17 +86,21 @@ def layout_for(baseline: Baseline, windows: int, reservoir_rows: int) -> Layout:
     bytes; features of very many categories take their tallies beyond that, in as few panes as make sense.
     """
     widths = [tally_width(feature) for feature in baseline.features]
-    offsets = tuple(int(offset) for offset in np.cumsum([1, *widths[:-1]]))
-    length, features = 1 + sum(widths), len(widths)
+    offsets = tuple(int(offset) for offset in np.cumsum([_FIRST_OFFSET, *widths[:-1]]))
+    length, features = _FIRST_OFFSET + sum(widths), len(widths)
     budget = _BYTES_PER_RESERVOIR_VALUE * reservoir_rows * features
     panes = int(np.clip(budget // 4 // (8 * windows * length) - 1, FEWEST_PANES, PANES))
     ring_rows = int(np.clip(reservoir_rows // 2, 256, 4096))
-    fixed = 8 * length * (2 + windows * (panes + 3)) + (8 * features + 9) * ring_rows + 8192
-    pool = (budget - fixed) // (2 * features + 12)
-    fewest = 10 * reservoir_rows + ring_rows
+    pool_row, fewest = 2 * features + 12, 10 * reservoir_rows + ring_rows
+    budget -= (8 * features + 9) * ring_rows + 8192
+    affordable = ((budget - pool_row * fewest) // (8 * length) - 2) // windows - 3
+    if max(panes * 3 // 4, FEWEST_PANES) <= affordable < panes:  # a few panes less make room for the smallest pool
+        panes = affordable
+    pool = (budget - 8 * length * (2 + windows * (panes + 3))) // pool_row
     pool_rows = int(np.clip(pool, fewest, max(fewest, POOL_RESERVOIRS * reservoir_rows)))
     numeric = [at for at, feature in zip(offsets, baseline.features) if isinstance(feature, NumericBaseline)]
-    sums = [at + place for at in offsets for place in (SIZES_FOURTH, TOTALS_SQUARED, SIZES_TOTALS)]
+    sums = [REQUESTS_FOURTH]
+    sums += [at + place for at in offsets for place in (SIZES_FOURTH, TOTALS_SQUARED, SIZES_TOTALS)]
     sums += [at + place for at in numeric for place in (SUM, SUM_SQUARES)]
     return Layout(offsets, length, windows, panes, ring_rows, pool_rows, reservoir_rows, tuple(sums))
 

@@ -24,7 +24,7 @@ Floats = npt.NDArray[np.float64]
 Buffer = Union[bytearray, memoryview, Any]
 
 MAGIC = b"torchserve-drift"
-FORMAT = 2
+FORMAT = 3
 HEADER_BYTES = 64
 _READ_ATTEMPTS = 8
 _LARGEST_COUNT = 2.0**53

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from torchserve_drift.baseline.profile import Baseline, CategoricalBaseline, FeatureBaseline, NumericBaseline
 from torchserve_drift.features.encoding import is_mistyped
 from torchserve_drift.window import layout as at
-from torchserve_drift.window.clusters import Counted, scores_of, starts_of, tally_requests
+from torchserve_drift.window.clusters import Counted, scores_of, starts_of, tally_requests, tally_sizes
 from torchserve_drift.window.layout import Layout
 
 Floats = npt.NDArray[np.float64]
@@ -32,8 +32,8 @@ class Tallier:
         ``pause`` is called after each feature, for the caller to let other threads in.
         """
         vector = np.zeros(self._layout.length)
-        vector[at.ROWS] = len(rows)
         starts = starts_of(begins)
+        tally_sizes(vector, len(rows), starts)
         for index, feature in enumerate(self._features):
             values = np.ascontiguousarray(rows[:, index])
             part = self._layout.part(vector, index)
