@@ -42,7 +42,7 @@ def test_nothing_is_called_drifted_where_nothing_has_changed() -> None:
     assert 0.5 < found["spent"] <= 1 + 1e-9
 
 
-@pytest.mark.parametrize(("name", "most"), [("mean +1 σ", 200), ("mean +0.5 σ", 400), ("missing 0 → 5 %", 400)])
+@pytest.mark.parametrize(("name", "most"), [("mean +1 σ", 200), ("mean +0.5 σ", 400), ("missing 0 → 5 %", 800)])
 def test_drift_is_found_in_time(name: str, most: int) -> None:
     shift = named(name)
     for number in range(3):
