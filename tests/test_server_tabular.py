@@ -228,7 +228,7 @@ def test_every_worker_describes_the_model_with_the_latest_report(served):
     for _ in range(10):
         (description,) = served.server.describe("tabular", "?customized=true")
         report = description["customizedMetadata"]["drift"]
-        assert {feature["name"] for feature in report["features"]} == set(training_columns())
+        assert {feature["name"] for feature in report["features"]} == {*training_columns(), "_joint"}
         assert report["windows"]["1h"]["rows"] == ROWS
 
 

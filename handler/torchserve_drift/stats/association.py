@@ -115,6 +115,11 @@ def correlations(columns: Iterable[Floats], present: Optional[Iterable[Floats]],
         return np.clip(products / rows, -1, 1)
 
 
+TIGHTEST = 0.95
+"""A correlation beyond which, in both samples, no change is reported: of features that nearly repeat each other a few
+rows decide, whose number no moments foretell. Tried: p < 0.01 three times too often at 1,000 rows against 1,000."""
+
+
 def change(
     window: Association,
     baseline: Association,
@@ -134,7 +139,8 @@ def change(
     Returns
     -------
     change
-        The least of a pair's changes by all measures, 0 where their signs differ or one is unknown.
+        The least of a pair's changes by all measures, 0 where their signs differ or one is unknown, and where
+        both samples have a correlation beyond `TIGHTEST`.
 
     Notes
     -----
@@ -142,7 +148,8 @@ def change(
     to one side. The level is that of the first measure, whose error is known; further ones only raise the p-value.
     """
     before, after = baseline.r[pairs], window.r[pairs]
-    shift, r = _stretched(after) - _stretched(before), after - before
+    loose = np.minimum(np.abs(before), np.abs(after)) <= TIGHTEST
+    shift, r = np.where(loose, _stretched(after) - _stretched(before), 0.0), np.where(loose, after - before, 0.0)
     for then, now in others:
         shift = _agreed(shift, _stretched(now[pairs]) - _stretched(then[pairs]))
         r = _agreed(r, now[pairs] - then[pairs])
