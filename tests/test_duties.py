@@ -56,6 +56,22 @@ def test_a_round_evaluates_when_it_is_due_and_not_before(tmp_path: Path) -> None
     watched.stop()
 
 
+def test_rows_are_folded_between_rounds_once_half_of_the_ring_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torchserve_drift.duties._ROUND_SECONDS", 3600.0)
+    (port,) = free_ports(1)
+    watched = monitor(tmp_path, port, evaluate_every="1h")
+    writer, half = watched.store.writer, watched.store.layout.ring_rows // 2
+    watched.start()
+    watched.observe({"x": np.zeros(half - 1)})
+    time.sleep(0.2)
+    assert writer.folded == 0
+    watched.observe({"x": np.zeros(1)})
+    assert wait_for("a fold", lambda: writer.folded, 10) == half
+    watched.stop()
+
+
 def test_one_of_several_evaluates_and_another_takes_over(tmp_path: Path) -> None:
     (port,) = free_ports(1)
     directory = registered(tmp_path, "m", port, tmp_path / "model")

@@ -23,9 +23,9 @@ from torchserve_drift.report import Report
 if TYPE_CHECKING:
     from torchserve_drift.monitor import Monitor
 
-_TICK_SECONDS = 0.25
+_ROUND_SECONDS = 1.0
 _SLICE_SECONDS, _BREATH_SECONDS = 0.0003, 0.0005
-_STRANGER_ROUNDS = 20
+_STRANGER_ROUNDS = 5
 _logger = logging.getLogger("torchserve_drift")
 
 
@@ -52,7 +52,8 @@ class Duties:
         self._port = Port.at(monitor.settings.export)
         self._serving = _Turn(board.port_lock) if board is not None else None
         self._strangers = 0
-        self._stopping = threading.Event()
+        self._stopping = False
+        self._wanted = threading.Event()
         self._thread: Optional[threading.Thread] = None
         self._due = float("-inf")
         self.snapshots: list[Snapshot] = []
@@ -62,12 +63,14 @@ class Duties:
         if self._thread is not None:
             return
         self._port.show(self._shown)
+        self._monitor.store.on_filling = self._wanted.set
         self._thread = threading.Thread(target=self._run, name="torchserve-drift", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
         """End the thread, give up turn and port."""
-        self._stopping.set()
+        self._stopping = True
+        self._wanted.set()
         if self._thread is not None:
             self._thread.join()
             self._port.hide(self._shown)
@@ -76,16 +79,29 @@ class Duties:
                 turn.give_up()
 
     def _run(self) -> None:
-        tick = min(_TICK_SECONDS, self._monitor.settings.evaluate_every)
-        while not self._stopping.wait(tick):
-            self.run_once(time.monotonic(), Pause())
+        """Rounds as seldom as promises allow, since each takes the interpreter from requests; folds also in between."""
+        every = min(_ROUND_SECONDS, self._monitor.settings.evaluate_every)
+        due = time.monotonic() + every
+        while not self._stopping:
+            self._wanted.wait(max(0.0, due - time.monotonic()))
+            self._wanted.clear()
+            if self._stopping:
+                return
+            if time.monotonic() < due:
+                self._fold(Pause())
+            else:
+                self.run_once(time.monotonic(), Pause())
+                due = time.monotonic() + every
 
     def run_once(self, monotonic: float, pause: Callable[[], None]) -> None:
         """One round: fold; evaluate and publish if it is due and our turn; take the port if nobody has it."""
         self._guarded("state", self._monitor.store.tend)
-        self._guarded("fold", lambda: self._monitor.store.writer.fold(pause))
+        self._fold(pause)
         self._guarded("evaluate", lambda: self._evaluate_when_due(monotonic, pause))
         self._guarded("serve", self._serve)
+
+    def _fold(self, pause: Callable[[], None]) -> None:
+        self._guarded("fold", lambda: self._monitor.store.writer.fold(pause))
 
     def _serve(self) -> None:
         """Have the port, or else make sure that one of us has it: only then does it show this model."""

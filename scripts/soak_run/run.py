@@ -23,6 +23,8 @@ from soak_run.slices import Slices
 from watched import Samples, Watch, archive, manage, request_rows, scale, scrape, value
 
 CONNECTIONS, LATENCY_CONNECTIONS = 8, 2
+_SLICE_SECONDS = 1.0
+"""As short as wrk allows: a busy machine is then equally busy in neighbouring slices, and there are many of them."""
 _WATCHED, _PLAIN = "sum/1.0", "sum/off"
 _MOST_RATIO, _MOST_GROWTH_MIB, _MOST_SILENCE_SECONDS = 1.05, 5, 5
 
@@ -36,14 +38,9 @@ class Plan:
     kills: int
 
     @property
-    def slice_seconds(self) -> float:
-        """So short that a busy machine is equally busy in neighbouring slices; at least four times four of them."""
-        return min(2.0, max(1.0, self.seconds / 2 // 16))
-
-    @property
     def evaluate_seconds(self) -> float:
         """As users have it, and Prometheus with it, but in short runs, which else would see no evaluation."""
-        return 15.0 if self.seconds >= 240 else self.slice_seconds
+        return 15.0 if self.seconds >= 240 else 1.0
 
     @property
     def settle_seconds(self) -> float:
@@ -149,9 +146,9 @@ class _Run:
             self._watched_slice,
             lambda seconds: self._post(_PLAIN, seconds),
             self.server.worker_pids(_WATCHED),
-            self.plan.slice_seconds,
+            _SLICE_SECONDS,
         )
-        slices.run(max(2, round(self.plan.seconds / 2 / (4 * self.plan.slice_seconds))))
+        slices.run(max(2, round(self.plan.seconds / 2 / (4 * _SLICE_SECONDS))))
         for page in self.pages:
             self.watch.read(page)
         for tally in slices.on:

@@ -64,7 +64,8 @@ class Batch:
 
     def rejected(self) -> Mapping[str, int]:
         """Rejected requests by reason."""
-        return Counter(request.refusal.reason for request in self.requests if request.refusal)
+        refused = [request.refusal.reason for request in self.requests if request.refusal]
+        return Counter(refused) if refused else {}
 
 
 @dataclass

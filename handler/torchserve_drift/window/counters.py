@@ -31,7 +31,7 @@ class Counters:
     """Counters over an array (LENGTH,) of float64; arrays of several workers add up. Thread-safe."""
 
     def __init__(self, values: Floats) -> None:
-        self._values = values
+        self._values: Any = values.data  # reads and writes one number several times faster than the array does
         self._lock = threading.Lock()
 
     def reject(self, reason: str, rows: int) -> None:

@@ -12,7 +12,7 @@ import os
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Optional
+from typing import Callable, Optional
 
 import numpy as np
 
@@ -29,7 +29,11 @@ from torchserve_drift.window.tally import Tallier
 from torchserve_drift.window.writer import Bytes, SegmentWriter
 
 _logger = logging.getLogger("torchserve_drift")
-_RETRY_AFTER_TENDS = 200
+_RETRY_AFTER_TENDS = 50
+
+
+def _nobody_folds() -> None:
+    """Without a background thread rows wait until the ring is full."""
 
 
 class Store:
@@ -56,6 +60,7 @@ class Store:
         self._own: Optional[SegmentFile] = None
         self._others: dict[Path, SegmentFile] = {}
         self._tends_alone = 0
+        self.on_filling: Callable[[], None] = _nobody_folds
         self.writer = self._open()
         here = weakref.ref(self)
         os.register_at_fork(after_in_child=lambda: _let_go(here()))
@@ -118,7 +123,7 @@ class Store:
         return SegmentWriter(memory, self.layout, self._grid, tallier=self._tallier, codes=self.codes, rng=self._rng)
 
     def append(self, rows: Floats, now: float, begins: Optional[Bytes] = None) -> None:
-        """Take rows (m, F); where the ring is full, the caller does the fold it waits for.
+        """Take rows (m, F); calls `on_filling` once half of the ring waits, and does the fold itself where it is full.
 
         ``begins`` has m bytes, not 0 where a row begins a request; ``None``: every row does. A request longer than the
         ring counts as several.
@@ -127,6 +132,8 @@ class Store:
         if len(rows) <= step:
             while not self.writer.append(rows, now, begins):
                 self.writer.fold()
+            if self.writer.is_half_full:
+                self.on_filling()
         else:
             for begin in range(0, len(rows), step):
                 part = slice(begin, begin + step)

@@ -133,6 +133,11 @@ class SegmentWriter(SegmentView):
         """Rows in the ring that no fold has taken yet."""
         return self.appended - self.folded
 
+    @property
+    def is_half_full(self) -> bool:
+        """Whether half of the ring has no room for rows."""
+        return 2 * (self._appended[0] - self._released[0]) >= self.layout.ring_rows
+
     def fold(self, pause: Callable[[], None] = _no_pause) -> None:
         """Move the waiting rows into tallies and pool; ``pause`` is called now and then, to let other threads in."""
         size = self.layout.ring_rows
