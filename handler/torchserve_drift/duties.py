@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import random
 import threading
 import time
 import weakref
@@ -80,8 +81,7 @@ class Duties:
 
     def _run(self) -> None:
         """Rounds as seldom as promises allow, since each takes the interpreter from requests; folds also in between."""
-        every = min(_ROUND_SECONDS, self._monitor.settings.evaluate_every)
-        due = time.monotonic() + every
+        due = self._next_round(time.monotonic())
         while not self._stopping:
             self._wanted.wait(max(0.0, due - time.monotonic()))
             self._wanted.clear()
@@ -91,7 +91,12 @@ class Duties:
                 self._fold(Pause())
             else:
                 self.run_once(time.monotonic(), Pause())
-                due = time.monotonic() + every
+                due = self._next_round(time.monotonic())
+
+    def _next_round(self, now: float) -> float:
+        """When an evaluation is due, or else after a time that differs, lest all workers have their rounds at once."""
+        due = now + random.uniform(0.75, 1.0) * min(_ROUND_SECONDS, self._monitor.settings.evaluate_every)
+        return self._due if now < self._due < due else due
 
     def run_once(self, monotonic: float, pause: Callable[[], None]) -> None:
         """One round: fold; evaluate and publish if it is due and our turn; take the port if nobody has it."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Callable
 
 from detection_study.onset import quantile
 from detection_study.peers.windows import DEFAULT_WINDOW, TOOLS, WINDOWS
 from detection_study.setting import BUDGET_ROWS, MODEL_FEATURES
 from detection_study.shifts import SHIFTS
-from detection_study.tables import cell, table
+from detection_study.tables import cell, mean_cell, table
 
 _NAMES = [shift.name for shift in SHIFTS]
 _RIVER = ("ADWIN", "PageHinkley", "KSWIN")
@@ -32,23 +32,34 @@ def best_window(peers: Mapping[str, Any], shift: str, tool: str) -> Delays:
     return found
 
 
-def equal_table(
-    peers: Mapping[str, Any], promised: Mapping[str, Delays], ours: Mapping[str, Delays], limit: Mapping[str, Any]
+def equal_table(peers: Mapping[str, Any], ours: Mapping[str, Mapping[str, Delays]], limit: Mapping[str, Any]) -> str:
+    """Everybody's delays at the study's rate, ours by name."""
+    row = [f"{limit[name]['median']:,.0f} ({limit[name]['q90']:,.0f})" for name in _NAMES]
+    return _contenders(peers, ours, row, cell)
+
+
+def mean_table(peers: Mapping[str, Any], ours: Mapping[str, Mapping[str, Delays]], limit: Mapping[str, Any]) -> str:
+    """The means of the same delays."""
+    return _contenders(peers, ours, [f"{limit[name]['mean']:,.0f}" for name in _NAMES], mean_cell)
+
+
+def _contenders(
+    peers: Mapping[str, Any],
+    ours: Mapping[str, Mapping[str, Delays]],
+    limit: Sequence[str],
+    shown: Callable[[Delays | None], str],
 ) -> str:
-    """Everybody's delays at the study's rate; ours also where the budget ``promised`` it."""
     windowed, river = peers["windows"]["delays"], peers["river"]["delays"]
-    rows = [
-        ["limit", *(f"{limit[name]['median']:,.0f} ({limit[name]['q90']:,.0f})" for name in _NAMES)],
-        ["**torchserve-drift**", *(cell(ours.get(name)) for name in _NAMES)],
-        ["torchserve-drift, as promised", *(cell(promised.get(name)) for name in _NAMES)],
-    ]
+    rows = [["limit", *limit]]
+    rows += [[name, *(shown(delays.get(shift)) for shift in _NAMES)] for name, delays in ours.items()]
     rows += [
-        [f"{tool}, {window:,} rows", *(cell(windowed[name][tool][str(window)]) for name in _NAMES)]
+        [f"{tool}, {window:,} rows", *(shown(windowed[name][tool][str(window)]) for name in _NAMES)]
         for tool in TOOLS
         for window in WINDOWS
     ]
     rows += [
-        [f"river {tool}", *(cell(river.get(name, {}).get(tool, {}).get("equal")) for name in _NAMES)] for tool in _RIVER
+        [f"river {tool}", *(shown(river.get(name, {}).get(tool, {}).get("equal")) for name in _NAMES)]
+        for tool in _RIVER
     ]
     return table(["tool", *_NAMES], rows)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from detection_study.onset import quantile
+from detection_study.setting import HORIZON_ROWS
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -21,6 +22,14 @@ def cell(delays: Sequence[int | None] | None) -> str:
     middle, late = quantile(delays, 0.5), quantile(delays, 0.9)
     share = "" if found == 1 else f", {100 * found:.0f} %"
     return f"{_rows(middle)} ({_rows(late)}){share}" if found else "never"
+
+
+def mean_cell(delays: Sequence[int | None] | None) -> str:
+    """The mean delay, where what was not found counts as if it had been at the end of the wait: at least so long."""
+    if not delays or all(delay is None for delay in delays):
+        return "never" if delays else "-"
+    least = "≥ " if None in delays else ""
+    return f"{least}{sum(HORIZON_ROWS if delay is None else delay for delay in delays) / len(delays):,.0f}"
 
 
 def _rows(delay: float | None) -> str:

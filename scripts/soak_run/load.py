@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Sequence
@@ -41,7 +42,7 @@ class Tally:
 
 
 def post(server: TorchServe, model: str, rows: Sequence[Row], connections: int, seconds: float) -> Tally:
-    """Post ``rows`` again and again for so many ``seconds``."""
+    """Post ``rows`` again and again for so many ``seconds``, which may be parts of one."""
     send = _wrk if shutil.which("wrk") else _client
     return send(server, model, rows, connections, seconds)
 
@@ -49,10 +50,13 @@ def post(server: TorchServe, model: str, rows: Sequence[Row], connections: int, 
 def _wrk(server: TorchServe, model: str, rows: Sequence[Row], connections: int, seconds: float) -> Tally:
     file = server.home / "rows.jsonl"
     file.write_text("".join(json.dumps(row.features) + "\n" for row in rows))
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "30s", "-s", str(_SCRIPT)]
+    command = ["wrk", "-t1", f"-c{connections}", "-d10m", "--timeout", "30s", "-s", str(_SCRIPT)]
     url = f"{server.inference}/predictions/{model}"
-    done = subprocess.run([*command, url, "--", str(file)], capture_output=True, text=True, check=True)
-    said = json.loads(done.stdout.strip().splitlines()[-1])
+    with subprocess.Popen([*command, url, "--", str(file)], stdout=subprocess.PIPE, text=True) as running:
+        time.sleep(seconds)
+        running.send_signal(signal.SIGINT)  # it knows whole seconds only; interrupted, it reports as ever
+        printed, _ = running.communicate()
+    said = json.loads(printed.strip().splitlines()[-1])
     # when wrk ends, each connection has a request on its way
     unsure = said["refused"] + said["broken"] + connections
     return Tally(said["responses"] - said["refused"], unsure, [said["p50"]], [said["p99"]])

@@ -23,8 +23,8 @@ from soak_run.slices import Slices
 from watched import Samples, Watch, archive, manage, request_rows, scale, scrape, value
 
 CONNECTIONS, LATENCY_CONNECTIONS = 8, 2
-_SLICE_SECONDS = 1.0
-"""As short as wrk allows: a busy machine is then equally busy in neighbouring slices, and there are many of them."""
+_SLICE_SECONDS = 0.5
+"""So short that a busy machine is equally busy in neighbouring slices, and that most slices meet nobody else."""
 _WATCHED, _PLAIN = "sum/1.0", "sum/off"
 _MOST_RATIO, _MOST_GROWTH_MIB, _MOST_SILENCE_SECONDS = 1.05, 5, 5
 
@@ -148,7 +148,7 @@ class _Run:
             self.server.worker_pids(_WATCHED),
             _SLICE_SECONDS,
         )
-        slices.run(max(2, round(self.plan.seconds / 2 / (4 * _SLICE_SECONDS))))
+        slices.run(max(2, round(self.plan.seconds / 2 / (8 * _SLICE_SECONDS))))
         for page in self.pages:
             self.watch.read(page)
         for tally in slices.on:

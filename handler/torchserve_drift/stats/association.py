@@ -157,7 +157,7 @@ def change(
         Moments(a.rows, mean, a.variance[pairs] * slope**2, a.third[pairs] * slope**3)
         for a, mean, slope in ((window, shift, _slope(after)), (baseline, np.zeros_like(shift), _slope(before)))
     ]
-    return Change(r, shift_p(moments[0], moments[1]))
+    return Change(r, shift_p(moments[0], moments[1], cautious=True))
 
 
 def _both(moments: Floats) -> Floats:

@@ -10,13 +10,16 @@ import numpy.typing as npt
 from torchserve_drift.stats.ranks import Moments
 from torchserve_drift.stats.saddlepoint import Floats
 
+_SAME_SCORE = 1e-9
+
 
 @dataclass(frozen=True, eq=False)
 class BinScores:
     """Scores of the bins of many features, (F, B) each; the bins that a feature has fewer are never counted in.
 
     ``location`` the mean of a normal variable within the bin whose probability is the bin's share of the baseline,
-    ``scale`` the mean of its square; the steps (F,) are the largest distances between neighbouring scores.
+    ``scale`` the mean of its square; the steps (F,) are the distances between neighbouring scores, on average over the
+    baseline's rows: where most rows share few scores, sums of scores are as far apart, else they lie everywhere.
     """
 
     location: Floats
@@ -54,7 +57,8 @@ def bin_scores(counts: Floats) -> BinScores:
     share = np.where(filled, counts / totals, 1)
     location = _spread_to_empty(-np.diff(density, axis=1) / share, filled)
     scale = _spread_to_empty(1 - np.diff(moment, axis=1) / share, filled)
-    return BinScores(location, scale, _step(location), _step(scale))
+    shares = counts / totals
+    return BinScores(location, scale, _step(location, shares), _step(scale, shares))
 
 
 def _spread_to_empty(scores: Floats, filled: npt.NDArray[np.bool_]) -> Floats:
@@ -65,9 +69,14 @@ def _spread_to_empty(scores: Floats, filled: npt.NDArray[np.bool_]) -> Floats:
     return spread
 
 
-def _step(scores: Floats) -> Floats:
-    ordered = np.sort(scores, axis=1)
-    step: Floats = np.diff(ordered, axis=1).max(axis=1, initial=0.0)
+def _step(scores: Floats, shares: Floats) -> Floats:
+    """The mean, over rows, of the distance from a row's score to the next other one, above and below."""
+    apart = scores[:, None, :] - scores[:, :, None]
+    apart = np.where((np.abs(apart) > _SAME_SCORE) & (shares[:, None, :] > 0), apart, np.nan)
+    above = np.where(apart > 0, apart, np.inf).min(axis=2)
+    below = np.where(apart < 0, -apart, np.inf).min(axis=2)
+    nearest = np.where(np.isfinite(above) & np.isfinite(below), (above + below) / 2, np.minimum(above, below))
+    step: Floats = (shares * np.where(np.isfinite(nearest), nearest, 0.0)).sum(axis=1)
     return step
 
 

@@ -76,7 +76,7 @@ def rank_shift_p(codes: Codes, scores: NormalScores) -> tuple[float, float]:
     return float(location), float(scale)
 
 
-def shift_p(window: Moments, baseline: Moments, step: FloatsLike = 0.0) -> Floats:
+def shift_p(window: Moments, baseline: Moments, step: FloatsLike = 0.0, *, cautious: bool = False) -> Floats:
     """Two-sided p-values that the mean scores of window and baseline differ; vectorised over features.
 
     Parameters
@@ -84,6 +84,8 @@ def shift_p(window: Moments, baseline: Moments, step: FloatsLike = 0.0) -> Float
     step
         The distance, >= 0, between possible sums of scores, where these are few: sums are then taken half of it nearer
         to what is expected, as the continuous distributions below would else understate the tails of a discrete one.
+    cautious
+        Whether no tail may be lighter than the normal one, for moments that are themselves estimates.
 
     Returns
     -------
@@ -94,8 +96,9 @@ def shift_p(window: Moments, baseline: Moments, step: FloatsLike = 0.0) -> Float
     -----
     Under the null both are samples of one distribution, whose moments are best known from both together; the baseline
     alone would understate those of rare values. The mean difference has variance v (1/m + 1/n) and third cumulant
-    c (1/m² - 1/n²). Each tail is the larger of the normal one and that of the gamma distribution (Pearson's type III)
-    with these cumulants: z² and scores of rare values have sums with far heavier tails than the normal.
+    c (1/m² - 1/n²). Each tail is that of the gamma distribution (Pearson's type III) with these cumulants: sums of z²,
+    and of scores of rare values, have one tail far heavier than the normal and one far lighter. The p-value is twice
+    the tail.
 
     References
     ----------
@@ -114,7 +117,9 @@ def shift_p(window: Moments, baseline: Moments, step: FloatsLike = 0.0) -> Float
     spread = np.where(varied, spread, 1)
     t = np.where(varied, difference / spread, 0)
     skew = third * (1 / m**2 - 1 / n**2) / spread**3 * np.where(t < 0, -1, 1)
-    tail = np.maximum(ndtr(-np.abs(t)), _gamma_tail(np.abs(t), np.where(varied, skew, 0)))
+    tail = _gamma_tail(np.abs(t), np.where(varied, skew, 0))
+    if cautious:
+        tail = np.maximum(tail, ndtr(-np.abs(t)))
     return np.where(known, np.where(varied, np.minimum(2 * tail, 1), 1.0), np.nan)
 
 
@@ -128,12 +133,14 @@ def _pooled(m: Floats, n: Floats, difference: Floats, window: Moments, baseline:
 
 
 def _gamma_tail(t: Floats, skew: Floats) -> Floats:
-    """P(T >= t) for t >= 0 and T of a gamma distribution of mean 0 and variance 1; 0 where skew is not above 0."""
-    from scipy.special import gammaincc
+    """P(T >= t), t >= 0, for T of a gamma distribution, or the negative of one: mean 0, variance 1, and ``skew``."""
+    from scipy.special import gammainc, gammaincc, ndtr
 
-    right = skew > 1e-3  # below, it is the normal one
-    shape = 4 / np.where(right, skew, 1) ** 2
-    tail: Floats = np.where(right, gammaincc(shape, shape + t * np.sqrt(shape)), 0)
+    skewed = np.abs(skew) > 1e-3  # below, it is the normal one
+    shape = 4 / np.where(skewed, skew, 1) ** 2
+    reach = t * np.sqrt(shape)
+    heavy, light = gammaincc(shape, shape + reach), gammainc(shape, np.maximum(shape - reach, 0))
+    tail: Floats = np.where(skewed, np.where(skew > 0, heavy, light), ndtr(-t))
     return tail
 
 

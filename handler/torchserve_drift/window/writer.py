@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Callable, Optional, Union
+from typing import Any, Callable, Optional, Union
 
 import numpy as np
 import numpy.typing as npt
@@ -61,7 +61,8 @@ class SegmentWriter(SegmentView):
         self.memory = buffer
         # memoryviews read and write one integer several times faster than arrays do
         self._appended, self._released = self.arrays.appended.data, self.arrays.released.data
-        self._begins = self.arrays.ring_begins.data
+        self._begins: Any = self.arrays.ring_begins.data
+        self._times: Any = self.arrays.ring_times.data
         self._retired = False
         self._append_lock = threading.Lock()
         self.fold_lock = threading.RLock()
@@ -99,7 +100,10 @@ class SegmentWriter(SegmentView):
             end = start + count
             if begins is None:
                 begins = b"\1" * count
-            if end <= size:
+            if count == 1:  # most requests: nothing but elements
+                ring[start] = rows[0]
+                self._begins[start], self._times[start] = begins[0], now
+            elif end <= size:
                 ring[start:end] = rows
                 self._begins[start:end] = begins
                 times[start:end].fill(now)
