@@ -110,3 +110,13 @@ def test_many_features_at_once() -> None:
     np.testing.assert_array_equal(together, alone)
     assert together[0] == 1
     assert np.isnan(together[2])
+
+
+def test_where_rows_are_alike_no_tail_is_lighter_than_the_normal_one() -> None:
+    baseline = Moments(1e12, 1.0, 2.0, 8.0)
+    below = Moments(np.array([50.0, 50.0]), np.array([0.4, 0.4]), 2.0, 8.0)
+    sharp, cautious = shift_p(below, baseline, cautious=np.array([False, True]))
+    t = 0.6 / np.sqrt(2 / 50)
+    assert cautious == pytest.approx(2 * stats.norm.sf(t), rel=1e-6)
+    assert sharp == pytest.approx(2 * stats.pearson3.cdf(-t, 8 / 2**1.5 / np.sqrt(50)), rel=1e-3)
+    assert sharp < cautious / 20

@@ -115,10 +115,10 @@ def _numeric(columns: _Columns, spans: Floats, design_effects: Floats) -> Iterat
     counts = np.where(columns.filled, spans[:, columns.bins], 0.0)
     rows = counts.sum(axis=-1)
     weights = span_weights(rows)
-    effective = np.maximum(rows / design_effects, 1)
+    effective, alike = np.maximum(rows / design_effects, 1), design_effects > 1
     p_values = np.array(
         [
-            np.nan_to_num(shift_p(score_moments(counts, scores, effective), known, step), nan=1.0)
+            np.nan_to_num(shift_p(score_moments(counts, scores, effective), known, step, cautious=alike), nan=1.0)
             for scores, known, step in columns.scores
         ]
     )

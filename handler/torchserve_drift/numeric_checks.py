@@ -131,7 +131,7 @@ class NumericChecks:
         least = kolmogorov.least_two_sample_p(n, m)
         bounds = np.clip(KS_SAFETY * p_ks, least, 1)
         pairs = zip(_score_moments(m, means), _score_moments(n, self._score_means))
-        p_mean, p_std = (np.maximum(shift_p(now, then), least) for now, then in pairs)
+        p_mean, p_std = (np.maximum(shift_p(now, then, cautious=effects > 1), least) for now, then in pairs)
         shifts, ratios = shifts_of(window.tally, self._limits)
         columns = (d, p_ks, bounds, shifts, p_mean, ratios, p_std, self._limits.mean, self._limits.std)
         table = zip(self._places.tolist(), m > 0, self._gates, *(column.tolist() for column in columns))

@@ -76,7 +76,7 @@ def rank_shift_p(codes: Codes, scores: NormalScores) -> tuple[float, float]:
     return float(location), float(scale)
 
 
-def shift_p(window: Moments, baseline: Moments, step: FloatsLike = 0.0, *, cautious: bool = False) -> Floats:
+def shift_p(window: Moments, baseline: Moments, step: FloatsLike = 0.0, *, cautious: npt.ArrayLike = False) -> Floats:
     """Two-sided p-values that the mean scores of window and baseline differ; vectorised over features.
 
     Parameters
@@ -85,7 +85,8 @@ def shift_p(window: Moments, baseline: Moments, step: FloatsLike = 0.0, *, cauti
         The distance, >= 0, between possible sums of scores, where these are few: sums are then taken half of it nearer
         to what is expected, as the continuous distributions below would else understate the tails of a discrete one.
     cautious
-        Whether no tail may be lighter than the normal one, for moments that are themselves estimates.
+        Whether no tail may be lighter than the normal one: where moments are themselves estimates, or fewer effective
+        rows stand for rows that are alike, whose mean is less skewed than that of so few.
 
     Returns
     -------
@@ -118,8 +119,7 @@ def shift_p(window: Moments, baseline: Moments, step: FloatsLike = 0.0, *, cauti
     t = np.where(varied, difference / spread, 0)
     skew = third * (1 / m**2 - 1 / n**2) / spread**3 * np.where(t < 0, -1, 1)
     tail = _gamma_tail(np.abs(t), np.where(varied, skew, 0))
-    if cautious:
-        tail = np.maximum(tail, ndtr(-np.abs(t)))
+    tail = np.where(cautious, np.maximum(tail, ndtr(-np.abs(t))), tail)
     return np.where(known, np.where(varied, np.minimum(2 * tail, 1), 1.0), np.nan)
 
 
