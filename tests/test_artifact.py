@@ -71,7 +71,7 @@ def small(*features):
     return Baseline(features or (numeric(), categorical(), empty_numeric()), 4, "2024-01-01T00:00:00Z", 7)
 
 
-def same(one, other):
+def assert_same(one, other):
     assert (one.rows, one.created, one.seed, one.schema) == (other.rows, other.created, other.seed, other.schema)
     np.testing.assert_array_equal(one.joint_variation, other.joint_variation)
     for a, b in zip(one.features, other.features):
@@ -122,7 +122,7 @@ def forged(change_content=None, change_arrays=None, baseline=None, **tensors):
 SMALL = artifact.to_bytes(small())
 
 
-def refused(data):
+def refusal(data):
     with pytest.raises(BaselineError) as caught:
         artifact.from_bytes(data, "b.safetensors")
     message = str(caught.value)
@@ -136,7 +136,7 @@ def test_what_is_saved_is_loaded(tmp_path):
     path = tmp_path / "b.safetensors"
     saved = small().save(path)
     loaded = Baseline.load(path)
-    same(loaded, small())
+    assert_same(loaded, small())
     assert loaded.sha256 == saved.sha256 == content_of(path.read_bytes())["sha256"]
     assert [p.name for p in tmp_path.iterdir()] == ["b.safetensors"]
 
@@ -144,13 +144,13 @@ def test_what_is_saved_is_loaded(tmp_path):
 def test_one_kind_of_feature_only():
     for feature in (numeric(importance=1.0), categorical(importance=1.0)):
         for made in (small(feature), seasoned(feature)):
-            same(artifact.from_bytes(artifact.to_bytes(made), "b"), made)
+            assert_same(artifact.from_bytes(artifact.to_bytes(made), "b"), made)
 
 
 def test_variation_is_saved_in_the_order_of_the_format():
     data = artifact.to_bytes(seasoned())
     loaded = artifact.from_bytes(data, "b")
-    same(loaded, seasoned())
+    assert_same(loaded, seasoned())
     assert loaded.spans == content_of(data)["spans"] == 2
     assert content_of(SMALL)["spans"] == 0
     arrays = safetensors.numpy.load(data)
@@ -166,7 +166,7 @@ def test_variation_is_saved_in_the_order_of_the_format():
 
 def test_a_category_column_without_any_value():
     feature = CategoricalBaseline("x", (), np.array([], int), 4, np.full(3, MISSING_CODE, np.uint16), 1.0)
-    same(artifact.from_bytes(artifact.to_bytes(small(feature)), "b"), small(feature))
+    assert_same(artifact.from_bytes(artifact.to_bytes(small(feature)), "b"), small(feature))
 
 
 def test_the_digest_is_that_of_the_file_with_its_digits_zero():
@@ -182,8 +182,8 @@ def test_loaded_arrays_are_read_only():
 
 def test_every_truncation_is_refused():
     for length in range(len(SMALL)):
-        refused(SMALL[:length])
-    refused(SMALL + b"\0")
+        assert refusal(SMALL[:length])
+    assert refusal(SMALL + b"\0")
 
 
 def test_every_flipped_byte_is_refused():
@@ -191,7 +191,7 @@ def test_every_flipped_byte_is_refused():
         for mask in (1, 0x20, 0xFF):
             damaged = bytearray(SMALL)
             damaged[place] ^= mask
-            refused(bytes(damaged))
+            assert refusal(bytes(damaged))
 
 
 @settings(max_examples=200, deadline=None)
@@ -205,14 +205,14 @@ def test_no_edit_with_a_right_digest_raises_anything_else(data):
         baseline = artifact.from_bytes(edited, "b")
     except BaselineError:
         return
-    same(artifact.from_bytes(artifact.to_bytes(baseline), "b"), baseline)
+    assert_same(artifact.from_bytes(artifact.to_bytes(baseline), "b"), baseline)
 
 
 @given(st.binary(max_size=300), st.booleans())
 def test_arbitrary_bytes_raise_nothing_else(data, framed):
     if framed:
         data = struct.pack("<Q", len(data)) + data
-    refused(data)
+    assert refusal(data)
     with pytest.raises(BaselineError):
         artifact.read_schema(data)
 
@@ -245,22 +245,22 @@ def test_hostile_json_is_refused(text):
     for rest in (f'\\",\\"features\\":{escaped}}}"}}}}', f'\\"}}"}},"tensor":{text}}}', text):
         header = SMALL[8:68] + b"0" * 64 + rest.encode("utf-8", "surrogatepass")
         data = signed(struct.pack("<Q", len(header)) + header)
-        refused(data)
+        assert refusal(data)
         with pytest.raises(BaselineError):
             artifact.read_schema(data)
 
 
 def test_a_huge_declared_header_is_refused_without_allocating():
-    assert "header must end within its 20 bytes" in refused(struct.pack("<Q", 2**63) + b"{" * 12)
+    assert "header must end within its 20 bytes" in refusal(struct.pack("<Q", 2**63) + b"{" * 12)
 
 
 def test_a_newer_version_says_so():
-    message = refused(forged(lambda content: content.update(format_version=3)))
+    message = refusal(forged(lambda content: content.update(format_version=3)))
     assert message.endswith("its format_version must be 2, got 3; update torchserve-drift")
 
 
 def test_an_older_version_says_what_to_do():
-    message = refused(forged(lambda content: content.update(format_version=1)))
+    message = refusal(forged(lambda content: content.update(format_version=1)))
     assert message.endswith("its format_version must be 2, got 1; build it anew")
 
 
@@ -268,7 +268,7 @@ def test_version_is_reported_before_other_contents():
     def change(content):
         content.update(format_version=9, rows="many", future=1)
 
-    assert "format_version must be 2, got 9" in refused(forged(change))
+    assert "format_version must be 2, got 9" in refusal(forged(change))
 
 
 def _set(name, place, value):
@@ -322,7 +322,7 @@ def _edges(*values):
     ],
 )
 def test_inconsistent_arrays_are_refused_when_read(change, reason):
-    assert reason in refused(forged(change_arrays=change))
+    assert reason in refusal(forged(change_arrays=change))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -0.1])
@@ -330,7 +330,7 @@ def test_inconsistent_arrays_are_refused_when_read(change, reason):
 @pytest.mark.parametrize(("name", "feature"), [("numeric.variation", "age"), ("categorical.variation", "city")])
 def test_variation_that_cannot_be_is_refused(name, feature, check, value):
     place = (0, check % (5 if feature == "age" else 4), 1)
-    message = refused(forged(change_arrays=_set(name, place, value), baseline=seasoned()))
+    message = refusal(forged(change_arrays=_set(name, place, value), baseline=seasoned()))
     assert f"feature {feature!r}: variation must be 0 or more, finite" in message
 
 
@@ -338,14 +338,14 @@ def test_variation_that_cannot_be_is_refused(name, feature, check, value):
 def test_shares_are_at_most_one(check, is_share):
     data = forged(change_arrays=_set("numeric.variation", (1, check, 0), 1.5), baseline=seasoned())
     if is_share:
-        assert "feature 'nothing': variation must be" in refused(data)
+        assert "feature 'nothing': variation must be" in refusal(data)
     else:
         assert artifact.from_bytes(data, "b").features[2].variation[NUMERIC_EFFECTS[check]][0] == 1.5
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -0.1, 1.1])
 def test_joint_variation_that_cannot_be_is_refused(value):
-    message = refused(forged(change_arrays=_set("joint.variation", 1, value), baseline=seasoned()))
+    message = refusal(forged(change_arrays=_set("joint.variation", 1, value), baseline=seasoned()))
     assert message.endswith("its joint variation must be from 0 to 1, got other values")
 
 
@@ -357,7 +357,7 @@ def test_joint_variation_of_other_spans_is_not_written(joint):
 
 @pytest.mark.parametrize("spans", [0, 1, 3])
 def test_spans_are_those_of_the_tensors(spans):
-    message = refused(forged(lambda content: content.update(spans=spans), baseline=seasoned()))
+    message = refusal(forged(lambda content: content.update(spans=spans), baseline=seasoned()))
     assert message.endswith("got others at 'categorical.variation'")
 
 
@@ -371,7 +371,7 @@ def test_spans_are_those_of_the_tensors(spans):
     ],
 )
 def test_other_tensors_are_refused(tensors, at):
-    assert refused(forged(**tensors)).endswith(f"its tensors must be those of its features, got others at {at!r}")
+    assert refusal(forged(**tensors)).endswith(f"its tensors must be those of its features, got others at {at!r}")
 
 
 @pytest.mark.parametrize(
@@ -395,11 +395,11 @@ def test_other_tensors_are_refused(tensors, at):
     ],
 )
 def test_inconsistent_metadata_is_refused(change, reason):
-    assert reason in refused(forged(change))
+    assert reason in refusal(forged(change))
 
 
 def test_another_safetensors_file_is_refused():
-    message = refused(safetensors.numpy.save({"weight": np.zeros(3)}, {"format": "pt"}))
+    message = refusal(safetensors.numpy.save({"weight": np.zeros(3)}, {"format": "pt"}))
     assert "it is some other file, or damaged" in message
 
 
@@ -452,7 +452,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     monkeypatch.setattr("os.fsync", fail)
     with pytest.raises(BaselineError, match="cannot be written: No space left on device"):
         small(numeric(importance=1.0)).save(path)
-    same(Baseline.load(path), small())
+    assert_same(Baseline.load(path), small())
     assert len(list(tmp_path.iterdir())) == 1
 
 
@@ -470,7 +470,7 @@ def test_the_schema_is_read_from_a_damaged_file_without_safetensors(monkeypatch)
     assert artifact.read_schema(SMALL) == SCHEMA
     assert artifact.read_schema(SMALL[: 8 + length]) == SCHEMA
     assert artifact.read_schema(SMALL[: 8 + length] + b"\xff" * 10) == SCHEMA
-    assert "safetensors is not installed here" in refused(SMALL)
+    assert "safetensors is not installed here" in refusal(SMALL)
 
 
 def test_a_schema_that_was_altered_is_never_returned():

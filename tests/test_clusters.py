@@ -258,10 +258,14 @@ SCORES = normal_scores(np.cumsum(COUNTS))
 
 def p_values(codes: np.ndarray, effect: float) -> tuple[float, float]:
     """KS and location by normal scores, with effective rows."""
-    rows, z = len(codes) / effect, SCORES.z[codes]
-    moments = Moments(rows, z.mean(), z.var(), ((z - z.mean()) ** 3).mean())
+    rows = len(codes) / effect
+    window, known = moments(SCORES[codes], rows), moments(np.repeat(SCORES[1::2], COUNTS), COUNTS.sum())
     ks = two_sample_p(ks_statistic(codes, CODES.below, CODES.at), CODES.sample_count, max(1, int(rows)))
-    return float(ks), float(shift_p(moments, SCORES.location))
+    return float(ks), float(shift_p(window, known))
+
+
+def moments(z: np.ndarray, rows: float) -> Moments:
+    return Moments(rows, z.mean(), z.var(), ((z - z.mean()) ** 3).mean())
 
 
 def ragged(rng: np.random.Generator) -> np.ndarray:

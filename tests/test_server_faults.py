@@ -416,7 +416,7 @@ def test_a_state_dir_that_is_deleted_while_serving_is_written_anew_and_no_row_is
     spoilt.serves("deleted")
     shutil.rmtree(spoilt.states["deleted"])
     spoilt.serves("deleted", before=60)
-    wait_for("segments again", lambda: len(list(spoilt.states["deleted"].rglob("*.segment"))) == 2, 10)
+    assert wait_for("segments again", lambda: len(list(spoilt.states["deleted"].rglob("*.segment"))) == 2, 10)
 
 
 @pytest.mark.parametrize(("kind", "why"), [("full", "No space left on device"), ("readonly", "Read-only file system")])

@@ -230,22 +230,27 @@ def test_a_directory_deleted_while_running_is_written_anew_and_siblings_find_it_
 
 def test_rows_that_arrive_while_windows_move_to_another_file_are_counted(tmp_path):
     watching = monitor(tmp_path / "model")
-    each, threads = (
-        2000,
-        [threading.Thread(target=lambda: [watching.observe(rows(1)) for _ in range(each)]) for _ in "ab"],
-    )
+    ended, observed = threading.Event(), []
+
+    def observe():
+        count = 0
+        while not ended.is_set():
+            watching.observe(rows(1))
+            count += 1
+        observed.append(count)
+
+    threads = [threading.Thread(target=observe) for _ in "ab"]
     for thread in threads:
         thread.start()
-    moves = 0
-    while any(thread.is_alive() for thread in threads):
+    for _ in range(10):
         shutil.rmtree(tmp_path / "model")
         watching.store.tend()
-        moves += 1
+    ended.set()
     for thread in threads:
         thread.join()
-    assert moves >= 2
+    assert min(observed) > 10
     watching.evaluate()
-    assert watching.snapshot()["rows_total"] == 2 * each
+    assert watching.snapshot()["rows_total"] == sum(observed)
     watching.stop()
 
 

@@ -82,7 +82,7 @@ class Duties:
     def _run(self) -> None:
         """Rounds as seldom as promises allow, since each takes the interpreter from requests; folds also in between."""
         due = self._next_round(time.monotonic())
-        while not self._stopping:
+        while True:
             self._wanted.wait(max(0.0, due - time.monotonic()))
             self._wanted.clear()
             if self._stopping:

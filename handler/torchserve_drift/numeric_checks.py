@@ -168,7 +168,7 @@ class _Scores:
         if not codes.sample_count:  # values so rare that the sample has none: there is no distribution to compare
             return cls(np.zeros(1), _power_means(np.empty(0)))
         cumulative = np.round(codes.at[1::2] * codes.sample_count).astype(np.int64)
-        table = normal_scores(cumulative).z
+        table = normal_scores(cumulative)
         return cls(table, _power_means(np.repeat(table[1::2], np.diff(cumulative, prepend=0))))
 
 

@@ -71,7 +71,7 @@ def save(baseline: Baseline, path: Union[str, PathLike[str]]) -> Baseline:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)
-        except BaseException:
+        except BaseException:  # whatever ends this, an interrupt included, leaves no file behind
             with suppress(OSError, ValueError):
                 os.unlink(temporary)
             raise

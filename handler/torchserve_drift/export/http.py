@@ -133,7 +133,7 @@ def _shown(
     """The answer from all snapshots; one that was damaged on its way here hides no other."""
     try:
         return _answer(parts, headers, snapshots, pause)
-    except Exception:
+    except Exception:  # whatever a damaged snapshot makes of the code that shows it; raised again if none is
         sound = [snapshot for snapshot in snapshots if _is_sound(snapshot)]
         if not sound or len(sound) == len(snapshots):
             raise

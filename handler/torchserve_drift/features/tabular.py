@@ -65,7 +65,7 @@ class Batch:
     def rejected(self) -> Mapping[str, int]:
         """Rejected requests by reason."""
         refused = [request.refusal.reason for request in self.requests if request.refusal]
-        return Counter(refused) if refused else {}
+        return Counter(refused) if refused else {}  # a Counter costs more than all else that is recorded of a row
 
 
 @dataclass

@@ -98,7 +98,7 @@ def _replacing(output: Path) -> Iterator[IO[bytes]]:
             yield file
         os.chmod(name, _MODE)
         os.replace(name, output)
-    except BaseException:
+    except BaseException:  # whatever ends this, an interrupt included, leaves no file behind
         os.unlink(name)
         raise
 

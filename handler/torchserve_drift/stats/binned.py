@@ -11,6 +11,7 @@ from torchserve_drift.stats.ranks import Moments
 from torchserve_drift.stats.saddlepoint import Floats
 
 _SAME_SCORE = 1e-9
+"""Scores no further apart are one: those of mirrored bins differ by rounding."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,10 +55,10 @@ def bin_scores(counts: Floats) -> BinScores:
     quantiles = ndtri(np.clip(ends, 0, 1))
     density = np.exp(-0.5 * quantiles * quantiles) / np.sqrt(2 * np.pi)
     moment = np.where(np.isfinite(quantiles), np.where(np.isfinite(quantiles), quantiles, 0) * density, 0)
-    share = np.where(filled, counts / totals, 1)
-    location = _spread_to_empty(-np.diff(density, axis=1) / share, filled)
-    scale = _spread_to_empty(1 - np.diff(moment, axis=1) / share, filled)
     shares = counts / totals
+    divisor = np.where(filled, shares, 1)
+    location = _spread_to_empty(-np.diff(density, axis=1) / divisor, filled)
+    scale = _spread_to_empty(1 - np.diff(moment, axis=1) / divisor, filled)
     return BinScores(location, scale, _step(location, shares), _step(scale, shares))
 
 
@@ -71,12 +72,12 @@ def _spread_to_empty(scores: Floats, filled: npt.NDArray[np.bool_]) -> Floats:
 
 def _step(scores: Floats, shares: Floats) -> Floats:
     """The mean, over rows, of the distance from a row's score to the next other one, above and below."""
-    apart = scores[:, None, :] - scores[:, :, None]
-    apart = np.where((np.abs(apart) > _SAME_SCORE) & (shares[:, None, :] > 0), apart, np.nan)
-    above = np.where(apart > 0, apart, np.inf).min(axis=2)
-    below = np.where(apart < 0, -apart, np.inf).min(axis=2)
-    nearest = np.where(np.isfinite(above) & np.isfinite(below), (above + below) / 2, np.minimum(above, below))
-    step: Floats = (shares * np.where(np.isfinite(nearest), nearest, 0.0)).sum(axis=1)
+    filled, apart = shares[:, None, :] > 0, scores[:, None, :] - scores[:, :, None]
+    above = np.where(filled & (apart > _SAME_SCORE), apart, np.inf).min(axis=2)
+    below = np.where(filled & (apart < -_SAME_SCORE), -apart, np.inf).min(axis=2)
+    nearest = np.minimum(above, below)
+    distance = np.where(np.isfinite(np.maximum(above, below)), (above + below) / 2, nearest)
+    step: Floats = (shares * np.where(np.isfinite(nearest), distance, 0.0)).sum(axis=1)
     return step
 
 

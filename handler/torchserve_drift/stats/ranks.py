@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from torchserve_drift.stats.ecdf import Codes, code_counts
+from torchserve_drift.stats.ecdf import code_counts
 from torchserve_drift.stats.saddlepoint import Floats, FloatsLike
 
 
@@ -21,17 +20,8 @@ class Moments(NamedTuple):
     third: FloatsLike
 
 
-@dataclass(frozen=True, eq=False)
-class NormalScores:
-    """The normal score ``z`` (2J + 1,) of each code, and the moments of z and of z² over the baseline's sample."""
-
-    z: Floats
-    location: Moments
-    scale: Moments
-
-
-def normal_scores(cumulative: npt.NDArray[np.integer]) -> NormalScores:
-    """Van der Waerden's scores against the baseline: the normal quantile of (midrank + ½) / (n + 1).
+def normal_scores(cumulative: npt.NDArray[np.integer]) -> Floats:
+    """Van der Waerden's score (2J + 1,) of each code: the normal quantile of (midrank in the baseline + ½) / (n + 1).
 
     Parameters
     ----------
@@ -45,35 +35,14 @@ def normal_scores(cumulative: npt.NDArray[np.integer]) -> NormalScores:
 
     Examples
     --------
-    >>> normal_scores(np.array([1, 2, 3])).z.round(2).tolist()
+    >>> normal_scores(np.array([1, 2, 3])).round(2).tolist()
     [-1.15, -0.67, -0.32, 0.0, 0.32, 0.67, 1.15]
-    >>> normal_scores(np.array([50])).location.variance
-    0.0
     """
     from scipy.special import ndtri
 
     below, at = code_counts(cumulative)
     z: Floats = ndtri(((below + at) / 2 + 0.5) / (at[-1] + 1.0))
-    counts = (at - below)[1::2]
-    return NormalScores(z, _moments(z[1::2], counts), _moments(z[1::2] ** 2, counts))
-
-
-def rank_shift_p(codes: Codes, scores: NormalScores) -> tuple[float, float]:
-    """Two-sided p-values that the window's rows lie elsewhere (z), and that they spread differently (z²).
-
-    NaN where ``codes`` (m,) is empty; 1 where all scores of window and baseline are one.
-
-    Examples
-    --------
-    >>> scores = normal_scores(np.arange(1, 1001))
-    >>> location, scale = rank_shift_p(np.full(200, 1001, np.uint16), scores)
-    >>> round(location, 3), scale < 1e-20
-    (0.986, True)
-    """
-    z = scores.z.take(codes)
-    ones = np.ones(len(z))
-    location, scale = shift_p(_moments(z, ones), scores.location), shift_p(_moments(z * z, ones), scores.scale)
-    return float(location), float(scale)
+    return z
 
 
 def shift_p(window: Moments, baseline: Moments, step: FloatsLike = 0.0, *, cautious: npt.ArrayLike = False) -> Floats:
@@ -118,8 +87,8 @@ def shift_p(window: Moments, baseline: Moments, step: FloatsLike = 0.0, *, cauti
     spread = np.where(varied, spread, 1)
     t = np.where(varied, difference / spread, 0)
     skew = third * (1 / m**2 - 1 / n**2) / spread**3 * np.where(t < 0, -1, 1)
-    tail = _gamma_tail(np.abs(t), np.where(varied, skew, 0))
-    tail = np.where(cautious, np.maximum(tail, ndtr(-np.abs(t))), tail)
+    normal, tail = ndtr(-np.abs(t)), _gamma_tail(np.abs(t), np.where(varied, skew, 0))
+    tail = np.where(cautious, np.maximum(tail, normal), tail)
     return np.where(known, np.where(varied, np.minimum(2 * tail, 1), 1.0), np.nan)
 
 
@@ -142,13 +111,3 @@ def _gamma_tail(t: Floats, skew: Floats) -> Floats:
     heavy, light = gammaincc(shape, shape + reach), gammainc(shape, np.maximum(shape - reach, 0))
     tail: Floats = np.where(skewed, np.where(skew > 0, heavy, light), ndtr(-t))
     return tail
-
-
-def _moments(scores: Floats, counts: npt.NDArray[np.number]) -> Moments:
-    rows = float(counts.sum())
-    if rows == 0:
-        return Moments(0.0, np.nan, np.nan, np.nan)
-    mean = float(scores @ counts) / rows
-    deviation = scores - mean
-    square = deviation * deviation
-    return Moments(rows, mean, float(square @ counts) / rows, float((square * deviation) @ counts) / rows)

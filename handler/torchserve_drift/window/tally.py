@@ -85,15 +85,3 @@ def _count_rejected(part: Floats, values: Floats) -> None:
     mistyped = np.count_nonzero(is_mistyped(values))
     part[at.MISTYPED] = mistyped
     part[at.MISSING] = np.count_nonzero(np.isnan(values)) - mistyped
-
-
-def mean_and_std(part: Floats, feature: NumericBaseline) -> tuple[float, float]:
-    """Mean and standard deviation (with count - 1) of the values behind a numeric feature's tallies; NaN for none."""
-    count = part[at.VALID]
-    if count < 1:
-        return float("nan"), float("nan")
-    shift, scale = scale_of(feature)
-    mean = part[at.SUM] / count
-    with np.errstate(over="ignore", invalid="ignore"):
-        variance = max(part[at.SUM_SQUARES] - count * mean * mean, 0.0) / (count - 1) if count > 1 else 0.0
-    return float(shift + scale * mean), float(scale * np.sqrt(variance))
