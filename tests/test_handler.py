@@ -6,6 +6,7 @@ import asyncio
 import builtins
 import json
 import logging
+import random
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 
 from inprocess import DRIFT, Model, ask, served
 from profiles import baseline
+from servers import wait_for
 from torchserve_drift.monitor import Monitor
 from torchserve_drift.window import layout as at
 
@@ -139,6 +141,23 @@ def test_predictions_are_those_without_monitoring_byte_for_byte(model: Model, dr
     with np.errstate(over="ignore"):
         expected = handler.model(torch.from_numpy(np.array(rows).astype(np.float32))).tolist()
     assert repr(answers) == repr(expected)
+
+
+def test_the_model_s_random_numbers_are_left_alone(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that draws, seeded or not, draws what it would without monitoring."""
+
+    def states() -> list[str]:
+        kind, keys, *rest = np.random.get_state()
+        return [repr(random.getstate()), repr((kind, keys.tolist(), rest)), repr(torch.get_rng_state().tolist())]
+
+    monkeypatch.setattr("torchserve_drift.duties._ROUND_SECONDS", 0.05)
+    before = states()
+    handler = model.handler(drift={**DRIFT, "evaluate_every": "1s"})
+    for _ in range(20):
+        ask(model, handler, [{"body": ROW}] * 20)
+    report = wait_for("an evaluation", lambda: handler._monitor.report, 10)
+    wait_for("another evaluation", lambda: handler._monitor.report is not report, 10)
+    assert states() == before
 
 
 @pytest.mark.parametrize(

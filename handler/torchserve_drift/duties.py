@@ -57,6 +57,7 @@ class Duties:
         self._wanted = threading.Event()
         self._thread: Optional[threading.Thread] = None
         self._due = float("-inf")
+        self._random = random.Random()  # never the global generator, whose numbers may be the model's
         self.snapshots: list[Snapshot] = []
 
     def start(self) -> None:
@@ -95,7 +96,7 @@ class Duties:
 
     def _next_round(self, now: float) -> float:
         """When an evaluation is due, or else after a time that differs, lest all workers have their rounds at once."""
-        due = now + random.uniform(0.75, 1.0) * min(_ROUND_SECONDS, self._monitor.settings.evaluate_every)
+        due = now + self._random.uniform(0.75, 1.0) * min(_ROUND_SECONDS, self._monitor.settings.evaluate_every)
         return self._due if now < self._due < due else due
 
     def run_once(self, monotonic: float, pause: Callable[[], None]) -> None:
