@@ -68,9 +68,19 @@ def test_a_long_window_has_larger_levels_where_a_pane_has_closed() -> None:
     """Of 24 hours a pane is 45 minutes: 180 looks of 15 seconds; one may spend three quarters of their budget."""
     each = budget(["numeric"], ["10m", "24h"])
     short, few, many = (each.level(0, "ks", w, closed=c) for w, c in ((0, True), (1, True), (1, False)))
-    assert many == pytest.approx(short / 4)
-    assert few / short == pytest.approx(0.75 * 180 + 0.25)
+    half = short / 2  # the part of the second window
+    assert many == pytest.approx(half / 4)
+    assert few / half == pytest.approx(0.75 * 180 + 0.25)
     assert each.level(0, "ks", 0, closed=False) == short  # its panes are hardly longer than a look
+
+
+def test_the_n_th_window_has_an_n_th_of_what_the_first_has() -> None:
+    each = budget(["numeric", "categorical"], ["64s", "5000 rows", "32s"])
+    for check in ("missing", "cusum"):
+        first, *others = (each.level(1, check, w, closed=True) for w in range(3))
+        assert [first / other for other in others] == pytest.approx([2, 3])
+    first, second = (each.level(2, "joint", w, closed=True) / seconds for w, seconds in ((0, 15.0), (1, 15.0)))
+    assert first / second == pytest.approx(2)
 
 
 def test_half_of_the_budget_goes_by_importance() -> None:

@@ -13,7 +13,7 @@ from pyarrow import parquet
 from scipy import stats
 from scipy.spatial.distance import jensenshannon
 
-from detection_study import document, limit, onset, quiet
+from detection_study import document, limit, onset, quiet, rare
 from detection_study.baselines import trained
 from detection_study.bounds import poisson_upper
 from detection_study.cache import collected
@@ -22,7 +22,8 @@ from detection_study.marginals import MODEL, NORMAL, Categories, Numbers, rows_o
 from detection_study.peers import run
 from detection_study.peers.river_tools import PageHinkleys, equal_delta
 from detection_study.peers.rules import NumericReference, chi2_p, jensen_shannon, rolling_counts
-from detection_study.setting import FEATURE_RATE_ROWS, delay_at_looks
+from detection_study.peers.windows import WINDOWS
+from detection_study.setting import FEATURE_RATE_ROWS, HORIZON_ROWS, delay_at_looks
 from detection_study.shifts import SHIFTS, named
 from detection_study.simulated import SIMULATIONS
 from detection_study.tails import episodes, threshold_for
@@ -58,6 +59,14 @@ def test_under_the_default_gates_a_small_shift_is_no_drift_and_a_large_one_is() 
     # some 400 rows may well have shifted by more than they should
     assert sum(one["mean +0.1 σ"]["defaults"]["delay"] is None for one in found) >= 2
     assert all(one["mean +1 σ"]["defaults"]["delay"] <= 400 for one in found)
+
+
+def test_a_row_of_a_category_too_rare_for_the_training_data_is_no_drift(monkeypatch: pytest.MonkeyPatch) -> None:
+    scarce = Categories("rare", np.array([0.199998] * 5 + [0.00001]))
+    monkeypatch.setattr(rare, "MODEL", {f"c{i}": scarce for i in range(8)})
+    found = rare.summary(rare.stream(n, rows=10_000, training_rows=100_000, seed=104, threshold=14.0) for n in range(2))
+    assert found["ours"] == 0
+    assert found["theirs"] > 0
 
 
 # what the streams are made of
@@ -261,6 +270,20 @@ def test_the_page_is_what_the_results_say() -> None:
     results = json.loads((ROOT / "scripts" / "detection_study" / "results.json").read_text())
     peers = json.loads(run.RESULTS.read_text())
     assert (ROOT / "docs" / "detection.md").read_text() == document.page(results, peers)
+
+
+def test_by_the_mean_nobody_is_quicker_but_for_a_new_category() -> None:
+    results = json.loads((ROOT / "scripts" / "detection_study" / "results.json").read_text())
+    peers = json.loads(run.RESULTS.read_text())
+    quicker = set()
+    for shift, gates in results["onset"]["1000000"]["delays"].items():
+        theirs = [delays[str(w)] for delays in peers["windows"]["delays"][shift].values() for w in WINDOWS]
+        theirs += [delays["equal"] for delays in peers["river"]["delays"].get(shift, {}).values()]
+        means = [np.mean([HORIZON_ROWS if delay is None else delay for delay in delays]) for delays in theirs]
+        assert all(delay is not None for delay in gates["equal"])
+        if min(means) < np.mean(gates["equal"]):
+            quicker.add(shift)
+    assert quicker == {"new category 1 %"}
 
 
 def test_pictures_are_small() -> None:

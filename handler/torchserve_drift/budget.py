@@ -12,21 +12,21 @@ from torchserve_drift.config import Window
 from torchserve_drift.report import JOINT
 
 NUMERIC_SHARES: Mapping[str, float] = {
-    "cusum": 0.80,
-    "ks": 0.07,
-    "mean": 0.02,
-    "std": 0.02,
+    "cusum": 0.90,
+    "ks": 0.03,
+    "mean": 0.01,
+    "std": 0.01,
     "range": 0.02,
-    "missing": 0.05,
-    "wrong_type": 0.02,
+    "missing": 0.02,
+    "wrong_type": 0.01,
 }
 CATEGORICAL_SHARES: Mapping[str, float] = {
-    "cusum": 0.83,
-    "chi2": 0.05,
-    "frequency": 0.025,
-    "new_category": 0.025,
-    "missing": 0.05,
-    "wrong_type": 0.02,
+    "cusum": 0.90,
+    "chi2": 0.03,
+    "frequency": 0.02,
+    "new_category": 0.02,
+    "missing": 0.02,
+    "wrong_type": 0.01,
 }
 JOINT_SHARES: Mapping[str, float] = {"joint": 1.0}
 
@@ -111,14 +111,22 @@ class Budget:
         kind = self.parts[part].kind
         share = SHARES[kind][check] * self.weights[part]
         if kind == "joint":
-            return share * max(self.every, self._joint_seconds(window) or 0.0) / len(self.windows) / self.interval
+            return share * self._shares[window] * max(self.every, self._joint_seconds(window) or 0.0) / self.interval
         return share * self._levels[window][closed]
 
     @cached_property
     def _levels(self) -> list[tuple[float, float]]:
         """Of each window the levels of all its checks together: at a look, and at one where a pane has closed."""
-        share = 1 / len(self.windows) / self.interval
-        return [(share * self._seconds(w, False), share * self._seconds(w, True)) for w in range(len(self.windows))]
+        return [
+            (share * self._seconds(w, False) / self.interval, share * self._seconds(w, True) / self.interval)
+            for w, share in enumerate(self._shares)
+        ]
+
+    @cached_property
+    def _shares(self) -> list[float]:
+        """Of each window, as they are named: the n-th has an n-th of what the first has."""
+        raw = [1 / n for n in range(1, len(self.windows) + 1)]
+        return [each / sum(raw) for each in raw]
 
     def closes(self, window: int, before: float, now: float) -> bool:
         """Whether a pane of a window of time has closed between two looks; always so of one of rows."""

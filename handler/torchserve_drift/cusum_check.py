@@ -1,4 +1,4 @@
-"""The sequential check: since when, within a window, a feature has been unlike the baseline; up to ten starts tried."""
+"""The sequential check: since when, within a window, a feature has been unlike the baseline; a dozen starts tried."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from torchserve_drift.window.tally import Floats
 FEWEST_ROWS = 50
 """A span of fewer is not looked at: no p-value of so few rows could be small enough."""
 
-LOCATION_SHARE, SCALE_SHARE = 0.7, 0.3
+LOCATION_SHARE, SCALE_SHARE = 0.85, 0.15
 """Parts of a numeric feature's level."""
 
-SHARES_SHARE, UNSEEN_SHARE = 0.7, 0.3
+SHARES_SHARE, UNSEEN_SHARE = 0.75, 0.25
 """Parts of a categorical feature's level: its categories' shares, and categories that the baseline lacks."""
 
 _AT_ONCE = 256

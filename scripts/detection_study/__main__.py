@@ -8,20 +8,21 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from detection_study import cache, document, limit, onset, pace, quiet, simulated
+from detection_study import cache, document, limit, onset, pace, quiet, rare, simulated
 from detection_study.peers import run
+from detection_study.peers.windows import DEFAULT_WINDOW, TOOLS
 
 RESULTS = Path(__file__).with_name("results.json")
-_NO_RESULTS: dict[str, Any] = {"quiet": {}, "pace": {}, "onset": {}, "limit": {}, "p_values": {}}
+_NO_RESULTS: dict[str, Any] = {"quiet": {}, "pace": {}, "rare": {}, "onset": {}, "limit": {}, "p_values": {}}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--training-rows", type=int, default=1_000_000, help="of every baseline")
-    parser.add_argument("--streams", type=int, default=200, help="without drift; 0: those of the last run")
+    parser.add_argument("--streams", type=int, default=300, help="without drift; 0: those of the last run")
     parser.add_argument("--rows", type=int, default=100_000, help="of each of them")
-    parser.add_argument("--repetitions", type=int, default=50, help="of each shift; 0: those of the last run")
-    parser.add_argument("--p-values", type=int, default=1_000_000, help="of each simulation; 0: those of the last run")
+    parser.add_argument("--repetitions", type=int, default=200, help="of each shift; 0: those of the last run")
+    parser.add_argument("--p-values", type=int, default=300_000, help="of each simulation; 0: those of the last run")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
@@ -33,7 +34,7 @@ def main() -> None:
     _measure(results, arguments)
     RESULTS.write_text(cache.readable(results))
     if arguments.peers:
-        run.measure(arguments.cache, repetitions=50, say=_say)
+        run.measure(arguments.cache, say=_say)
 
     document.write(results, json.loads(run.RESULTS.read_text()))
     _say("docs/detection.md is written")
@@ -47,6 +48,11 @@ def _measure(results: dict[str, Any], arguments: argparse.Namespace) -> None:
         path = arguments.cache / f"quiet-{arguments.rows}-{name}"
         found = cache.collected(path, quiet.stream, range(arguments.streams), rows=arguments.rows, **common)
         results["quiet"][str(training)] = quiet.summary(found)
+        path = arguments.cache / f"rare-{arguments.rows}-{name}"
+        limits = json.loads(run.RESULTS.read_text())["windows"]["equal_thresholds"]["f15"][str(DEFAULT_WINDOW)]
+        streams = range(max(1, arguments.streams // 10))
+        found = cache.collected(path, rare.stream, streams, rows=arguments.rows, threshold=limits[TOOLS[2]], **common)
+        results.setdefault("rare", {})[str(training)] = rare.summary(found)
     if arguments.repetitions:
         path = arguments.cache / f"pace-{arguments.rows}-{name}"
         streams = range(max(1, arguments.repetitions // 2))

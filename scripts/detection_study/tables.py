@@ -15,12 +15,19 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def cell(delays: Sequence[int | None] | None) -> str:
-    """Median, 90 % quantile, and the share that was found where that is not all."""
+    """Median, 90 % quantile, and the share that was found where that is not all.
+
+    Examples
+    --------
+    >>> cell([200, 200, 400, None]), cell([None] * 400 + [200]), cell([None])
+    ('200 (never), 75 %', 'never (never), < 1 %', 'never')
+    """
     if not delays:
         return "-"
     found = sum(delay is not None for delay in delays) / len(delays)
     middle, late = quantile(delays, 0.5), quantile(delays, 0.9)
-    share = "" if found == 1 else f", {100 * found:.0f} %"
+    percent = "< 1" if found < 0.01 else "> 99" if found > 0.99 else f"{100 * found:.0f}"
+    share = "" if found == 1 else f", {percent} %"
     return f"{_rows(middle)} ({_rows(late)}){share}" if found else "never"
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from torchserve_drift.window.reservoir import smallest
 from torchserve_drift.window.segment import Floats, Pane, SegmentView
 
-SPAN_PANES = (1, 2, 3, 4, 6, 8, 11, 16, 23, 32)
+SPAN_PANES = (1, 2, 3, 4, 6, 8, 10, 12, 14, 16, 20, 24, 32)
 """How many of its newest panes each span of a window has, as far as the window has so many; then all of them."""
 
 _ATTEMPTS = 8

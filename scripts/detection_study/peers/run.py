@@ -34,6 +34,10 @@ INSIDE: Mapping[str, tuple[str, str]] = {
 """Parts that run inside a tool's own environment: the environment, and the module here that is run there."""
 
 
+REPETITIONS, REPETITIONS_BY_OUR_CODE = 50, 400
+"""Of each shift: by the tools' own code, and by ours, which is faster."""
+
+
 def python_of(cache: Path, tool: str) -> Path:
     """The interpreter of the tool's virtual environment in ``cache``, made where it is missing."""
     folder = cache / f"venv-{tool}"
@@ -45,24 +49,24 @@ def python_of(cache: Path, tool: str) -> Path:
     return folder / "bin" / "python"
 
 
-def part(name: str, cache: Path, *, repetitions: int, say: Callable[[str], None]) -> dict[str, object]:
+def part(name: str, cache: Path, *, say: Callable[[str], None]) -> dict[str, object]:
     """The results of one part, from the cache where they are in it."""
     path = cache / f"peers-{name}.json"
     if not path.exists():
         if name in INSIDE:
             tool, module = INSIDE[name]
-            command = [python_of(cache, tool), "-m", f"detection_study.peers.{module}", str(path), str(repetitions)]
+            command = [python_of(cache, tool), "-m", f"detection_study.peers.{module}", str(path), str(REPETITIONS)]
             environ = {**os.environ, **_ENVIRON, "PYTHONPATH": str(_SCRIPTS)}
             subprocess.run(command, check=True, env=environ)
         else:
             from detection_study.peers import windows
 
-            path.write_text(json.dumps(windows.measure(repetitions=repetitions, say=say)))
+            path.write_text(json.dumps(windows.measure(repetitions=REPETITIONS_BY_OUR_CODE, say=say)))
     found: dict[str, object] = json.loads(path.read_text())
     return found
 
 
-def measure(cache: Path, *, repetitions: int, say: Callable[[str], None]) -> None:
+def measure(cache: Path, *, say: Callable[[str], None]) -> None:
     """Measure what is not in the cache, and write `RESULTS`."""
     names = ("windows", *INSIDE)
-    RESULTS.write_text(readable({name: part(name, cache, repetitions=repetitions, say=say) for name in names}))
+    RESULTS.write_text(readable({name: part(name, cache, say=say) for name in names}))

@@ -190,7 +190,7 @@ def measure(*, repetitions: int, scale: float = 1.0, say: Callable[[str], None] 
         equal[name] = {}
         for window in WINDOWS:
             looks = int(scale * (15_000 if cheap else 15_000_000 // (window + 750)))
-            equal[name][window] = equal_thresholds(name, window, looks=looks, references=20, seed=11)
+            equal[name][window] = equal_thresholds(name, window, looks=looks, references=100, seed=11)
             say(f"thresholds of {name}, window {window}: {equal[name][window]}")
     alarms = default_alarms(rows=100_000, repetitions=max(1, int(10 * scale)), seed=12)
     say(f"false alarms at the defaults: {alarms}")

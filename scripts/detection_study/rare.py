@@ -1,0 +1,55 @@
+"""Streams without drift whose features have a category of one row in a million, which training sets may well lack.
+
+Other streams of the study have no category that rare, so that whoever alarms at the first row of an unseen one has no
+false alarm in them. Here both rules meet one: ours, and that of alibi-detect at its threshold of equal rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from detection_study.baselines import trained
+from detection_study.bounds import poisson_upper
+from detection_study.marginals import Categories, rows_of
+from detection_study.peers.windows import DEFAULT_WINDOW, TOOLS, CategoricalJudge
+from detection_study.setting import BUDGET_ROWS, LOOK_ROWS, MODEL_FEATURES
+from detection_study.tails import episodes
+from detection_study.watch import Watch
+
+RAREST = 1e-6
+OFTEN = 5
+MODEL = {
+    f"c{i}": Categories("rare", np.array([(1 - RAREST) / OFTEN] * OFTEN + [RAREST])) for i in range(MODEL_FEATURES)
+}
+"""Like the feature of five categories in the study's model, and one that is rare."""
+
+
+def stream(number: int, *, rows: int, training_rows: int, seed: int, threshold: float) -> dict[str, int]:
+    """False alarms of both rules in one stream, each against training sets of its own; ``threshold`` is -ln p."""
+    rng = np.random.default_rng([seed, number])
+    watch = Watch(trained(MODEL, rng, training_rows), gated=False, seed=number)
+    ours = theirs = 0
+    values = rows_of(MODEL, rng, rows)
+    for start in range(0, rows, 50 * LOOK_ROWS):
+        ours += sum(len(new) for _, new in watch.looks(values[start : start + 50 * LOOK_ROWS]))
+    for place, marginal in enumerate(MODEL.values()):
+        judge = CategoricalJudge(marginal.rows(rng, training_rows), OFTEN + 1)
+        theirs += episodes(judge.scores(values[:, place], DEFAULT_WINDOW)[TOOLS[2]], threshold)
+    return {"ours": ours, "theirs": theirs, "rows": rows}
+
+
+def summary(streams: Iterable[Mapping[str, int]]) -> dict[str, float]:
+    """Alarms of both, and the rates per `BUDGET_ROWS`, ours also as its upper 95 % bound."""
+    found = list(streams)
+    rows, ours, theirs = (sum(one[key] for one in found) for key in ("rows", "ours", "theirs"))
+    scale = BUDGET_ROWS / rows
+    return {
+        "streams": len(found),
+        "rows": rows,
+        "ours": ours,
+        "ours_upper": poisson_upper(ours) * scale,
+        "theirs": theirs,
+        "theirs_rate": theirs * scale,
+    }
