@@ -146,6 +146,7 @@ class _Run:
             self._watched_slice,
             lambda seconds: self._post(_PLAIN, seconds),
             self.server.worker_pids(_WATCHED),
+            self.server.worker_pids(_PLAIN),
             _SLICE_SECONDS,
         )
         slices.run(max(2, round(self.plan.seconds / 2 / (8 * _SLICE_SECONDS))))

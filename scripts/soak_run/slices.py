@@ -22,12 +22,14 @@ _WAKING_SECONDS = 0.1
 class Slices:
     """``watched(seconds)`` and ``plain(seconds)`` post rows to a model with monitoring, and to one without.
 
-    The former's ``workers`` are halted during the latter, so that theirs is all the machine. ``seconds`` of one slice.
+    The workers of either are halted meanwhile, so that the other's are alike: alone on the machine, and just woken.
+    ``seconds`` of one slice.
     """
 
     watched: Callable[[float], Tally]
     plain: Callable[[float], Tally]
-    workers: list[int]
+    watched_workers: list[int]
+    plain_workers: list[int]
     seconds: float
     on: list[Tally] = field(default_factory=list)
     off: list[Tally] = field(default_factory=list)
@@ -39,9 +41,10 @@ class Slices:
         a moment of its own, before the first slice.
         """
         for _ in range(turns):
-            time.sleep(_WAKING_SECONDS)
-            self.on += [self.watched(self.seconds) for _ in range(_IN_A_ROW)]
-            with _halted(self.workers):
+            with _halted(self.plain_workers):
+                time.sleep(_WAKING_SECONDS)
+                self.on += [self.watched(self.seconds) for _ in range(_IN_A_ROW)]
+            with _halted(self.watched_workers):
                 time.sleep(_WAKING_SECONDS)
                 self.off += [self.plain(self.seconds) for _ in range(_IN_A_ROW)]
 
