@@ -122,6 +122,19 @@ def test_a_significant_part_too_small_to_matter_does_not_hide_one_that_does() ->
     assert (found.failed, found.min_effect) == (True, 0.1)
 
 
+def test_a_span_of_too_few_rows_hides_no_other() -> None:
+    """Thirty rows far away are no evidence, however large their difference."""
+    rng = np.random.default_rng(6)
+    known = {"x": rng.normal(size=30_000), "y": rng.normal(size=30_000)}
+    monitor, clock = monitor_of(known, features={"x": {"mean_shift": 1, "std_shift": 5}})
+    x = np.concatenate([rng.normal(0.2, 1, 2000), np.full(30, 3.0), np.full(170, np.nan)])
+    feed(monitor, clock, {"x": x, "y": rng.normal(size=2200)})
+    found = cusum(monitor)
+    assert found.p_value < 1e-9
+    assert found.effect < found.min_effect
+    assert not found.failed
+
+
 def test_spans_weigh_by_the_root_of_their_rows_and_only_where_they_are_longer() -> None:
     rows = np.array([[10.0, 100.0], [60.0, 100.0], [240.0, 400.0]])
     weights = span_weights(rows)

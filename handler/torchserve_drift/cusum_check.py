@@ -113,8 +113,12 @@ def _columns(
 
 def _numeric(columns: _Columns, spans: Floats, design_effects: Floats) -> Iterator[tuple[int, Evidence]]:
     counts = np.where(columns.filled, spans[:, columns.bins], 0.0)
+    weights = span_weights(counts.sum(axis=-1))
+    looked_at = weights.any(axis=1)
+    if not looked_at.any():
+        return
+    spans, counts, weights, design_effects = (of[looked_at] for of in (spans, counts, weights, design_effects))
     rows = counts.sum(axis=-1)
-    weights = span_weights(rows)
     effective, alike = np.maximum(rows / design_effects, 1), design_effects > 1
     p_values = np.array(
         [
@@ -126,7 +130,7 @@ def _numeric(columns: _Columns, spans: Floats, design_effects: Floats) -> Iterat
     adjusted = np.where(parts > 0, np.maximum(p_values, LEAST) / np.where(parts > 0, parts, 1), np.inf)
     sizes = np.array(shifts_of(spans, columns.limits))
     limits = np.array([columns.limits.mean, columns.limits.std])
-    large = np.abs(sizes) > limits[:, None, :]
+    large = (np.abs(sizes) > limits[:, None, :]) & (weights > 0)
     (part, span), each = np.divmod(_chosen(adjusted, large), len(spans)), np.arange(len(columns.places))
     p, values, gates = np.minimum(adjusted[part, span, each], 1.0), sizes[part, span, each], limits[part, each]
     for i in np.flatnonzero(weights.any(axis=0)):
