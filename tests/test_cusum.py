@@ -10,7 +10,7 @@ from scipy import stats as scipy_stats
 
 from profiles import baseline
 from torchserve_drift import Monitor
-from torchserve_drift.cusum_check import FEWEST_ROWS, LOCATION_SHARE, SCALE_SHARE, span_weights
+from torchserve_drift.cusum_check import FEWEST_ROWS, LOCATION_SHARE, SCALE_SHARE, SHARES_SHARE, span_weights
 from torchserve_drift.report import CheckResult
 from torchserve_drift.window.merge import SPAN_PANES
 
@@ -76,6 +76,41 @@ def test_it_is_the_smallest_p_value_of_all_spans_by_the_definition() -> None:
     assert lengths[best] == 600
     assert np.log(found.p_value) == pytest.approx(np.log(adjusted[best]), rel=0.02)  # the gamma tail is a little larger
     assert found.statistic == pytest.approx((rows[-600:].mean() - known.mean()) / known.std(ddof=1), rel=1e-6)
+
+
+def test_of_categories_it_is_the_clearest_of_all_spans_by_the_definition() -> None:
+    """Several features, some with too few rows: their tails are computed together."""
+    rng = np.random.default_rng(7)
+    sizes = {"some": 5, "few": 2, "rare": 40, "more": 12}
+    known = {name: rng.integers(0, size, 20_000).astype(str) for name, size in sizes.items()}
+    monitor, clock = monitor_of(known, features=dict.fromkeys(known, OPEN))
+    rows = {name: rng.integers(0, size, 5800).astype(str).astype(object) for name, size in sizes.items()}
+    rows["some"][-600:] = rng.choice(5, 600, p=[0.28, *[0.18] * 4]).astype(str)
+    rows["rare"][:] = None
+    rows["rare"][-FEWEST_ROWS + 1 :] = "0"
+    feed(monitor, clock, rows)
+    report = monitor.evaluate()
+    assert "cusum" not in report.feature("rare").windows["64s"].checks
+    for feature in monitor.baseline.features:
+        if feature.name == "rare":
+            continue
+        lengths = [min(panes * 200, 5800) for panes in SPAN_PANES]
+        weights = np.sqrt(lengths) / np.sqrt(list(dict.fromkeys(lengths))).sum() * SHARES_SHARE
+        adjusted, changes = [], []
+        for length, weight in zip(lengths, weights):
+            counts = np.array([(rows[feature.name][-length:] == category).sum() for category in feature.categories])
+            both = counts + feature.counts
+            dealt = scipy_stats.hypergeom(20_000 + length, both, length)
+            p_values = 2 * np.minimum(dealt.sf(counts - 1), dealt.cdf(counts)) * len(counts)
+            adjusted.append(p_values.min() / weight)
+            changes.append((counts / length - feature.counts / 20_000)[p_values.argmin()])
+        found = report.feature(feature.name).windows["64s"].checks["cusum"]
+        best = int(np.argmin(adjusted))
+        assert found.p_value >= min(1, min(adjusted) * (1 - 1e-9)), feature.name
+        if feature.name == "some":
+            assert (lengths[best], adjusted[best] < 1e-3) == (600, True)
+            assert found.p_value == pytest.approx(adjusted[best], rel=0.5)  # bounds of the tails, near where small
+            assert found.statistic == pytest.approx(changes[best])
 
 
 def test_every_worker_and_every_row_counts_whatever_the_window_has_forgotten() -> None:

@@ -7,17 +7,16 @@ from typing import Callable
 
 import numpy as np
 
-from torchserve_drift.baseline.profile import Baseline, CategoricalBaseline, FeatureBaseline
+from torchserve_drift.baseline.profile import Baseline, FeatureBaseline
 from torchserve_drift.budget import FEWEST_JOINT
+from torchserve_drift.categorical_checks import CategoricalChecks
 from torchserve_drift.config import Settings, Thresholds
 from torchserve_drift.cusum_check import CusumChecks
 from torchserve_drift.evidence import Evidence, Found
 from torchserve_drift.joint_check import JointCheck
 from torchserve_drift.numeric_checks import NumericChecks
 from torchserve_drift.stats import proportions
-from torchserve_drift.stats.chisquare import chi2_two_sample
 from torchserve_drift.stats.clusters import sample_design_effect
-from torchserve_drift.stats.unseen import unseen_categories_p
 from torchserve_drift.tolerance import gate_of, joint_gate_of, thresholds_of
 from torchserve_drift.window import layout as at
 from torchserve_drift.window.clusters import DesignEffects
@@ -44,11 +43,7 @@ class Checks:
         self._cusum = CusumChecks(features, limits, layout)
         self._joint = JointCheck(baseline, codes)
         self._joint_gate = joint_gate_of(baseline, settings.alarms)
-        self._categorical = [
-            (i, feature, limits[i], gates[i])
-            for i, feature in enumerate(features)
-            if isinstance(feature, CategoricalBaseline) and feature.count > 0
-        ]
+        self._categorical = CategoricalChecks(features, limits, gates, layout)
 
     def evidence(self, window: WindowRows, pause: Callable[[], None], *, jointly: bool = True) -> Found:
         """All checks of ``window``, those of the joint distribution only if ``jointly``; a check without a value to
@@ -58,11 +53,8 @@ class Checks:
         found: list[dict[str, Evidence]] = [{} for _ in range(self._layout.features)]
         for index, checks in self._numeric.evidence(window, effects, pause).items():
             found[index].update(checks)
-        for index, feature, limits, gate in self._categorical:
-            part = self._layout.part(window.tally, index)
-            if part[at.VALID] > 0:
-                found[index].update(_categorical(feature, limits, gate, part, float(effects[index])))
-            pause()
+        for index, checks in self._categorical.evidence(window.tally, effects, pause):
+            found[index].update(checks)
         for index, evidence in self._cusum.evidence(window.spans, of_spans, pause):
             found[index]["cusum"] = evidence
         of_absence = self._design_effects.of_absence(window.tally)
@@ -123,25 +115,3 @@ def _shares_p(before: Floats, rows_before: Floats, now: Floats, rows: Floats, de
     effective = np.floor(rows / design_effects)
     hits = np.minimum(np.round(now / design_effects), effective)
     return proportions.two_proportions_p(before, rows_before, hits, effective)
-
-
-def _categorical(
-    feature: CategoricalBaseline, limits: Thresholds, gate: float, part: Floats, design_effect: float
-) -> dict[str, Evidence]:
-    rows, unseen, counts = part[at.VALID], int(part[at.UNSEEN]), part[at.CATEGORIES :].astype(np.int64)
-    chi2 = chi2_two_sample(feature.counts, counts, unseen, design_effect)
-    changes = np.abs(counts / rows - feature.counts / feature.count)
-    most = int(changes.argmax())
-    change, share = float(changes[most]), float(unseen / rows)
-    effective = max(rows // design_effect, 1)
-    hits = min(np.round(counts[most] / design_effect), effective)
-    # the category was chosen for its change, so its p-value stands for as many tests as there are categories
-    p_change = proportions.two_proportions_p(feature.counts[most], feature.count, hits, effective) * len(changes)
-    p_unseen = unseen_categories_p(
-        int(unseen // design_effect), feature.counts, np.floor(counts / design_effect).astype(np.int64)
-    )
-    return {
-        "chi2": Evidence(chi2.p_value, chi2.cramers_v, chi2.effect, gate, chi2.bound),
-        "frequency": Evidence(min(float(p_change), 1.0), change, change, limits.frequency_shift),
-        "new_category": Evidence(float(p_unseen), share, share, limits.new_category_ratio),
-    }

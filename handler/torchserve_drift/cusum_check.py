@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from torchserve_drift.baseline.profile import CategoricalBaseline, FeatureBaseline, NumericBaseline
+from torchserve_drift.categorical_checks import AT_ONCE, Moved, moved_p
 from torchserve_drift.config import Thresholds
 from torchserve_drift.evidence import Evidence
 from torchserve_drift.numeric_checks import Limits, baseline_bins, shifts_of
-from torchserve_drift.stats import proportions
 from torchserve_drift.stats.binned import bin_scores, score_moments
 from torchserve_drift.stats.kolmogorov import LEAST
 from torchserve_drift.stats.ranks import Moments, shift_p
@@ -29,8 +29,6 @@ LOCATION_SHARE, SCALE_SHARE = 0.85, 0.15
 
 SHARES_SHARE, UNSEEN_SHARE = 0.75, 0.25
 """Parts of a categorical feature's level: its categories' shares, and categories that the baseline lacks."""
-
-_AT_ONCE = 256
 
 
 class _Columns(NamedTuple):
@@ -60,7 +58,7 @@ class CusumChecks:
         chosen = [i for i, f in enumerate(features) if isinstance(f, NumericBaseline) and f.count > 0]
         self._numeric = [
             _columns([features[i] for i in some], [limits[i] for i in some], some, layout)
-            for some in (chosen[start : start + _AT_ONCE] for start in range(0, len(chosen), _AT_ONCE))
+            for some in (chosen[start : start + AT_ONCE] for start in range(0, len(chosen), AT_ONCE))
         ]
         self._categorical = [
             (i, feature, limits[i])
@@ -76,11 +74,30 @@ class CusumChecks:
         for columns in self._numeric:
             yield from _numeric(columns, spans, design_effects[:, columns.places])
             pause()
-        for place, feature, limits in self._categorical:
-            found = _categorical(feature, limits, self._layout.part(spans, place), design_effects[:, place])
-            if found:
-                yield place, clearest(found)
+        for start in range(0, len(self._categorical), AT_ONCE):
+            yield from self._categories(self._categorical[start : start + AT_ONCE], spans, design_effects, pause)
             pause()
+
+    def _categories(
+        self,
+        some: Sequence[tuple[int, CategoricalBaseline, Thresholds]],
+        spans: Floats,
+        design_effects: Floats,
+        pause: Callable[[], None],
+    ) -> Iterator[tuple[int, Evidence]]:
+        """What the spans with enough rows show of shares and of unseen categories."""
+        looked_at, moved = [], []
+        for place, feature, limits in some:
+            part, effects = self._layout.part(spans, place), design_effects[:, place]
+            long_enough = span_weights(part[:, at.VALID]) > 0
+            if long_enough.any():
+                part, effects = part[long_enough], effects[long_enough]
+                looked_at.append((place, feature, limits, part, effects))
+                moved.append(_clearest_moves(feature, limits.frequency_shift, part, effects))
+            pause()
+        for (place, feature, limits, part, effects), moves, p in zip(looked_at, moved, moved_p(moved)):
+            shares = _share_changes(moves, p, limits.frequency_shift, part[:, at.VALID])
+            yield place, clearest([*shares, *_unseen(feature, limits.new_category_ratio, part, effects)])
 
 
 def clearest(found: Sequence[Evidence]) -> Evidence:
@@ -113,12 +130,13 @@ def _columns(
 
 def _numeric(columns: _Columns, spans: Floats, design_effects: Floats) -> Iterator[tuple[int, Evidence]]:
     counts = np.where(columns.filled, spans[:, columns.bins], 0.0)
-    weights = span_weights(counts.sum(axis=-1))
+    rows = counts.sum(axis=-1)
+    weights = span_weights(rows)
     looked_at = weights.any(axis=1)
     if not looked_at.any():
         return
-    spans, counts, weights, design_effects = (of[looked_at] for of in (spans, counts, weights, design_effects))
-    rows = counts.sum(axis=-1)
+    everything = (spans, counts, rows, weights, design_effects)
+    spans, counts, rows, weights, design_effects = (of[looked_at] for of in everything)
     effective, alike = np.maximum(rows / design_effects, 1), design_effects > 1
     p_values = np.array(
         [
@@ -164,41 +182,20 @@ def span_weights(rows: Floats, power: float = 0.5) -> Floats:
     return weights
 
 
-def _categorical(
-    feature: CategoricalBaseline, limits: Thresholds, spans: Floats, design_effects: Floats
-) -> list[Evidence]:
-    """What each span shows of shares and of unseen categories; nothing where no span has enough rows."""
-    looked_at = np.flatnonzero(span_weights(spans[:, at.VALID]))
-    if not len(looked_at):
-        return []
-    spans, design_effects = spans[looked_at], design_effects[looked_at]
-    return [
-        *_share_changes(feature, limits.frequency_shift, spans, design_effects),
-        *_unseen(feature, limits.new_category_ratio, spans, design_effects),
-    ]
-
-
-def _share_changes(
-    feature: CategoricalBaseline, limit: float, spans: Floats, design_effects: Floats
-) -> Iterator[Evidence]:
-    """Of each span the category that speaks most clearly, among those whose share changed enough if any did.
-
-    It was chosen for that, so its p-value stands for as many tests as there are categories.
-    """
+def _clearest_moves(feature: CategoricalBaseline, limit: float, spans: Floats, design_effects: Floats) -> Moved:
+    """Of each span the category that speaks most clearly, among those whose share changed enough if any did."""
     rows, counts = spans[:, at.VALID], spans[:, at.CATEGORIES :]
     base, total = feature.counts.astype(np.float64), float(feature.count)
     shares, before = counts / rows[:, None], base / total
-    changes = shares - before
     pooled = (counts + base) / (rows[:, None] + total)
     clarity = rows[:, None] * _divergence(shares, pooled) + total * _divergence(before, pooled)
-    large = np.abs(changes) > limit
+    large = np.abs(shares - before) > limit
     clarity = np.where(large | ~large.any(axis=1, keepdims=True), clarity, -1.0)
-    best = clarity.argmax(axis=1)
-    places = np.arange(len(rows))
-    effective = np.maximum(np.floor(rows / design_effects), 1)
-    hits = np.minimum(np.round(counts[places, best] / design_effects), effective)
-    p_values = proportions.two_proportions_p(base[best], total, hits, effective) * counts.shape[1]
-    for p, change in zip(p_values / (span_weights(rows) * SHARES_SHARE), changes[places, best].tolist()):
+    return Moved.of(feature, clarity.argmax(axis=1), spans, design_effects)
+
+
+def _share_changes(moves: Moved, p_values: Floats, limit: float, rows: Floats) -> Iterator[Evidence]:
+    for p, change in zip(p_values / (span_weights(rows) * SHARES_SHARE), moves.changes.tolist()):
         yield Evidence(min(float(p), 1.0), change, abs(change), limit)
 
 
