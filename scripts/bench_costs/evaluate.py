@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench_costs.profiles import BASELINE_ROWS, normal_baseline
+from bench_costs.profiles import BASELINE_ROWS, CATEGORIES, categorical_baseline, normal_baseline
 from bench_costs.timing import medians, ratio
 from torchserve_drift import Monitor
+from torchserve_drift.baseline.profile import Baseline
 
 WINDOW_ROWS = 4_096
+PANES = 32
 
 
 def measure(rounds: int) -> list[dict[str, object]]:
@@ -19,11 +21,12 @@ def measure(rounds: int) -> list[dict[str, object]]:
 def _row(features: int, rounds: int) -> dict[str, object]:
     from scipy import stats
 
-    baseline = normal_baseline(features)
-    monitor = Monitor(baseline, {"windows": ["1h"]}, clock=lambda: 0.0, seed=0)
-    rows = np.random.default_rng(2).standard_normal((WINDOW_ROWS, features))
-    monitor.record(rows)
-    assert monitor.evaluate().windows["1h"].sample_rows == WINDOW_ROWS
+    rng = np.random.default_rng(2)
+    baseline, rows = normal_baseline(features), rng.standard_normal((WINDOW_ROWS, features))
+    numbers = _monitor(baseline, rows)
+    categories = _monitor(
+        categorical_baseline(features), rng.integers(0, CATEGORIES, (WINDOW_ROWS, features)).astype(np.float64)
+    )
     samples = [np.sort(feature.sample) for feature in baseline.features]
     columns = [np.ascontiguousarray(rows[:, i]) for i in range(features)]
     up = np.arange(1, WINDOW_ROWS + 1) / WINDOW_ROWS
@@ -41,7 +44,8 @@ def _row(features: int, rounds: int) -> dict[str, object]:
     def scipy_loop() -> list[float]:
         return [stats.ks_2samp(s, c, method="asymp").pvalue for s, c in zip(samples, columns)]
 
-    contenders = {"sort": sort_and_search, "scipy": scipy_loop, "evaluate": monitor.evaluate}
+    contenders = {"sort": sort_and_search, "scipy": scipy_loop, "evaluate": numbers.evaluate}
+    contenders["categories"] = categories.evaluate
     found = medians(contenders, rounds=rounds, seconds=0.0)
     return {
         "features": str(features),
@@ -50,4 +54,16 @@ def _row(features: int, rounds: int) -> dict[str, object]:
         "evaluate()": f"{np.median(found['evaluate']) * 1e3:.1f}",
         "evaluate / sort": f"{ratio(found, 'evaluate', 'sort'):.2f}",
         "scipy / evaluate": f"{ratio(found, 'scipy', 'evaluate'):.1f}",
+        "categorical / numeric": f"{ratio(found, 'categories', 'evaluate'):.1f}",
     }
+
+
+def _monitor(baseline: Baseline, rows: np.ndarray) -> Monitor:
+    """One that has seen ``rows`` spread over all panes of its window, and looked at them once."""
+    now = 0.0
+    monitor = Monitor(baseline, {"windows": ["1h"]}, clock=lambda: now, seed=0)
+    for block in np.array_split(rows, PANES):
+        now += 3600 / PANES
+        monitor.record(block)
+    assert monitor.evaluate().windows["1h"].sample_rows == len(rows)
+    return monitor
