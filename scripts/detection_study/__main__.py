@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument("--training-rows", type=int, default=1_000_000, help="of every baseline")
     parser.add_argument("--streams", type=int, default=300, help="without drift; 0: those of the last run")
     parser.add_argument("--rows", type=int, default=100_000, help="of each of them")
-    parser.add_argument("--repetitions", type=int, default=200, help="of each shift; 0: those of the last run")
+    parser.add_argument("--repetitions", type=int, default=400, help="of each shift; 0: those of the last run")
     parser.add_argument("--p-values", type=int, default=300_000, help="of each simulation; 0: those of the last run")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
@@ -55,12 +55,13 @@ def _measure(results: dict[str, Any], arguments: argparse.Namespace) -> None:
         results.setdefault("rare", {})[str(training)] = rare.summary(found)
     if arguments.repetitions:
         path = arguments.cache / f"pace-{arguments.rows}-{name}"
-        streams = range(max(1, arguments.repetitions // 2))
+        streams = range(max(1, arguments.repetitions // 4) * len(pace.KINDS))
         found = cache.collected(path, pace.stream, streams, rows=arguments.rows, **common)
-        results.setdefault("pace", {})[str(training)] = paced = pace.summary(found)
-        haste = 1 / max(paced["ratio"], 0.01)
-        path = arguments.cache / f"onset-{haste:.4g}-{name}"
-        found = cache.collected(path, onset.repetition, range(arguments.repetitions), haste=haste, **common)
+        results["clumping"] = clumping = pace.clumping()
+        results.setdefault("pace", {})[str(training)] = paced = pace.summary(found, clumping["power"])
+        hastes = {kind: round(one["haste"], 2) for kind, one in paced.items()}
+        path = arguments.cache / f"onset-{'-'.join(map(str, hastes.values()))}-{name}"
+        found = cache.collected(path, onset.repetition, range(arguments.repetitions), hastes=hastes, **common)
         results["onset"][str(training)] = onset.summary(found)
     if arguments.p_values:
         results["p_values"] = simulated.measure(arguments.p_values, seed=arguments.seed, say=_say)

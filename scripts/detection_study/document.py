@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from detection_study.calibration import LEVELS
+from detection_study.marginals import MODEL
 from detection_study.onset import GATES, quantile
-from detection_study.pace import HASTE
+from detection_study.pace import HASTES
+from detection_study.pace import LEVELS as CLUMPED
 from detection_study.peer_tables import (
     best_window,
     default_table,
@@ -19,7 +21,7 @@ from detection_study.peer_tables import (
     validation,
 )
 from detection_study.quiet import FACTORS
-from detection_study.setting import HORIZON_ROWS
+from detection_study.setting import BUDGET_ROWS, HORIZON_ROWS, WARM_UP_ROWS
 from detection_study.shifts import SHIFTS
 from detection_study.tables import cell, table
 
@@ -64,6 +66,7 @@ def _parts(results: Mapping[str, Any], peers: Mapping[str, Any]) -> dict[str, st
         "peers_equal": equal_table(peers, ours, results["limit"]),
         "peers_means": mean_table(peers, ours, results["limit"]),
         "pace": _pace(results["pace"]),
+        "clumping": _clumping(results["clumping"]),
         "rare": _rare(results["rare"]),
         "peers_settings": settings_table(peers),
         "peers_default": default_table(peers),
@@ -127,11 +130,14 @@ def _delays(onset: Mapping[str, Any], limit: Mapping[str, Any]) -> str:
 
 
 def _stray(onset: Mapping[str, Any]) -> str:
-    parts = [
-        f"with {name} ({one['repetitions']} repetitions of each shift) {one['early']} false alarms came before the "
-        f"onset and {one['elsewhere']} in other features after it"
-        for name, one in onset.items()
-    ]
+    parts = []
+    for name, one in onset.items():
+        rows = one["repetitions"] * len(one["delays"]) * WARM_UP_ROWS
+        parts.append(
+            f"with {name} ({one['repetitions']} repetitions of each shift), false alarms as promised, no gate: "
+            f"{one['early']} before the onset, in {rows:,} rows, where {rows / BUDGET_ROWS:.1f} are allowed, and "
+            f"{one['elsewhere']} in other features after it"
+        )
     return "; ".join(parts) + "."
 
 
@@ -145,13 +151,27 @@ def _repetitions(onset: Mapping[str, Any], peers: Mapping[str, Any]) -> str:
 
 
 def _pace(pace: Mapping[str, Any]) -> str:
-    first = _by_training(pace)
-    name, one = next(iter(first.items()))
-    return (
-        f"With {name} there were {one['alarms']:,} alarms where a budget of {HASTE} times the study's allows "
-        f"{one['allowed']:,.0f} ({one['streams']} streams, {one['rows']:,} rows; each feature counted once, in "
-        f"whichever window)"
+    kinds = next(iter(_by_training(pace).values()))
+    return table(
+        ["20 features like", "rows", *(f"at {haste:,} x: counted (allowed)" for haste in HASTES), "same rate at"],
+        (
+            [
+                f"`{kind}`, {MODEL[kind].family}",
+                f"{one['rows']:,}",
+                *(f"{n:,} ({most:,.0f})" for n, most in zip(one["alarms"], one["allowed"], strict=True)),
+                f"{one['haste']:.1f} x",
+            ]
+            for kind, one in kinds.items()
+        ),
     )
+
+
+def _clumping(found: Mapping[str, Any]) -> str:
+    return (
+        f"of the crossings that the levels allow, the spans of a random walk have {found['ratios'][0]:.0%} at a level "
+        f"of {CLUMPED[0]:g} and {found['ratios'][-1]:.0%} at {CLUMPED[-1]:g} ({found['counted'][0]:,} and "
+        f"{found['counted'][-1]:,} counted), in proportion to the level to the power of {found['power']:.3f}"
+    ).replace("%", " %")
 
 
 def _rare(rare: Mapping[str, Any]) -> str:

@@ -23,18 +23,27 @@ def repetition(
     *,
     training_rows: int,
     seed: int,
-    haste: float = 1.0,
+    hastes: Mapping[str, float] | None = None,
     shifts: Sequence[Shift] = SHIFTS,
     gates: Sequence[str] = GATES,
 ) -> dict[str, Any]:
-    """Every shift once, against one training set, as plain data; ``haste`` is that of the gate "equal"."""
+    """Every shift once, against one training set, as plain data; ``hastes`` of the gate "equal", by what shifts."""
     rng = np.random.default_rng([seed, number])
     training = trained(MODEL, rng, training_rows)
     found: dict[str, Any] = {}
     for shift in shifts:
         before, after = rows_of(MODEL, rng, WARM_UP_ROWS), shift.applied(rng, rows_of(MODEL, rng, HORIZON_ROWS))
         found[shift.name] = {
-            gate: timed(training, shift, before, after, gate=gate, haste=haste, seed=number) for gate in gates
+            gate: timed(
+                training,
+                shift,
+                before,
+                after,
+                gate=gate,
+                haste=hastes[shift.features[0]] if hastes and gate == "equal" else 1.0,
+                seed=number,
+            )
+            for gate in gates
         }
     return found
 
@@ -45,7 +54,7 @@ def timed(
     """``delay`` in rows from the onset (``None``: not within ``after``), the ``checks`` that saw it, and the number of
     false alarms, before the onset (only counted where the promise is measured) and in other features after it.
     """
-    watch = Watch(training, gated=gate == "defaults", seed=seed, haste=haste if gate == "equal" else 1.0)
+    watch = Watch(training, gated=gate == "defaults", seed=seed, haste=haste)
     early = 0
     if gate == "none":
         early = sum(len(new) for _, new in watch.looks(before))
