@@ -134,9 +134,9 @@ def _stray(onset: Mapping[str, Any]) -> str:
     for name, one in onset.items():
         rows = one["repetitions"] * len(one["delays"]) * WARM_UP_ROWS
         parts.append(
-            f"with {name} ({one['repetitions']} repetitions of each shift), false alarms as promised, no gate: "
-            f"{one['early']} before the onset, in {rows:,} rows, where {rows / BUDGET_ROWS:.1f} are allowed, and "
-            f"{one['elsewhere']} in other features after it"
+            f"with {name} ({one['repetitions']} repetitions of each shift) false alarms before the onset: "
+            f"{one['early']} in {rows:,} rows, where {rows / BUDGET_ROWS:.1f} are allowed; in other features after it: "
+            f"{one['elsewhere']}"
         )
     return "; ".join(parts) + "."
 

@@ -101,7 +101,7 @@ def summary(streams: Iterable[Mapping[str, Any]], power: float) -> dict[str, dic
 
 
 def haste_of(alarms: Sequence[float], allowed: Sequence[float], power: float) -> float:
-    """Where there is one alarm for each that the study's budget allows.
+    """Where there is one alarm for each that the study's budget allows; where none was counted, as if one had been.
 
     The ratio of ``alarms`` to those ``allowed``, at each of `HASTES`, is taken for a constant times the haste to
     ``power``; where that times the haste is 1 is the haste sought.
