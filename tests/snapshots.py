@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from torchserve_drift.export.snapshot import FeatureSnapshot, Snapshot
+from torchserve_drift.port.snapshot import FeatureSnapshot, Snapshot
 
 EVALUATED = 1795402323.0
 

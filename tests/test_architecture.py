@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Callable, NamedTuple
 
 import pytest
 
@@ -32,7 +32,7 @@ HARMLESS = frozenset({"os.PathLike", "urllib.parse.unquote"})
 
 IMPURE_CALLS = frozenset({"open", "print", "input", "now", "utcnow", "today", "default_rng", "read_text", "write_text"})
 
-NAMED_LIKE_STDLIB = frozenset({"baseline.profile", "export.http"})
+NAMED_LIKE_STDLIB = frozenset({"baseline.profile"})
 """Reached by their full names only, from folders that are never on the path; no more of them."""
 
 
@@ -44,11 +44,12 @@ class Import(NamedTuple):
     own: bool
 
 
-class Row(NamedTuple):
+class Layer(NamedTuple):
+    """``pattern`` of its modules, ``height`` from the bottom, which of them are ``impure``."""
+
     pattern: str
-    eager: frozenset[str]
-    lazy: frozenset[str]
-    pure: bool
+    height: int
+    impure: Callable[[str], bool]
 
 
 def name_of(path: Path) -> str:
@@ -57,8 +58,9 @@ def name_of(path: Path) -> str:
 
 
 FILES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py")) if "__pycache__" not in path.parts}
-FOLDERS = frozenset(name for name, path in FILES.items() if path.stem == "__init__") - {"__init__", "cli"}
-"""Packages that only hold modules; `cli` is a module of its own too."""
+PACKAGES = frozenset(name for name, path in FILES.items() if path.stem == "__init__") - {"__init__"}
+FOLDERS = PACKAGES - {"cli", "handler"}
+"""Packages that only hold modules; `cli` and `handler` are modules of their own too."""
 
 MODULES = sorted(FILES.keys() - FOLDERS)
 
@@ -66,6 +68,19 @@ MODULES = sorted(FILES.keys() - FOLDERS)
 @cache
 def tree(module: str) -> ast.Module:
     return ast.parse(FILES[module].read_bytes())
+
+
+@cache
+def imports_for_types(module: str) -> frozenset[Import]:
+    """What a module imports for type checkers only."""
+    blocks = (node for node in ast.walk(tree(module)) if isinstance(node, ast.If))
+    return frozenset(
+        found
+        for block in blocks
+        if "TYPE_CHECKING" in ast.unparse(block.test)
+        for statement in block.body
+        for found in imports_below(ast.Module([statement], []), lazy=False)
+    )
 
 
 @cache
@@ -98,62 +113,71 @@ def imported(module: str, name: str, lazy: bool) -> Import:
     return Import(deeper if deeper in FILES else inside or "__init__", lazy, own=True)
 
 
-def table() -> Iterator[Row]:
+def table() -> Iterator[Layer]:
     lines = (ROOT / "ARCHITECTURE.md").read_text().splitlines()
-    start = lines.index("| module | purpose | may import of the package | pure |") + 2
-    for line in lines[start:]:
+    start = lines.index("| layer | purpose | not pure |") + 2
+    for height, line in enumerate(lines[start:]):
         if not line.startswith("|"):
             return
-        module, _, allowed, pure = (cell.strip() for cell in line.strip("|").split("|"))
-        eager, _, lazy = (f"; {allowed}" if allowed.startswith("lazily ") else allowed).partition("; lazily ")
-        assert pure in ("yes", "no"), line
-        yield Row(module.strip("`"), listed(eager), listed(lazy), pure == "yes")
+        layer, _, impure = (cell.strip() for cell in line.strip("|").split("|"))
+        yield Layer(layer.strip("`"), height, impurity(impure))
 
 
-def listed(cell: str) -> frozenset[str]:
-    return frozenset(cell.replace(" ", "").strip(";-").split(",")) - {""}
+def impurity(cell: str) -> Callable[[str], bool]:
+    """Whether the last part of a module's name is among the impure ones of a cell of the table."""
+    named = frozenset(re.findall(r"`(\w+)`", cell))
+    if cell.startswith("all"):
+        return lambda name: name not in named
+    return lambda name: name in named
 
 
-ROWS = {row.pattern: row for row in table()}
+LAYERS = {layer.pattern: layer for layer in table()}
 
 
-NO_ROW = Row("", frozenset(), frozenset(), pure=False)
+def layer_of(module: str) -> Layer:
+    """The layer of a module: its own, or that of its folder."""
+    layer = LAYERS.get(module) or LAYERS.get(module.split(".", maxsplit=1)[0])
+    assert layer is not None, f"{module} is in no layer of ARCHITECTURE.md"
+    return layer
 
 
-def row_of(module: str) -> Row:
-    """The row of a module: its own, or that of its folder."""
-    return ROWS.get(module) or ROWS.get(f"{module.split('.', maxsplit=1)[0]}.*", NO_ROW)
-
-
-def is_allowed(module: str, allowed: frozenset[str]) -> bool:
-    return any(fnmatchcase(module, pattern) for pattern in allowed)
+def is_impure(module: str) -> bool:
+    return layer_of(module).impure(module.rpartition(".")[2])
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_a_module_imports_what_its_row_allows(module: str) -> None:
-    row = row_of(module)
-    assert row is not NO_ROW, f"{module} is not in the table of ARCHITECTURE.md"
-    for found in imports(module):
-        if found.own and found.module != "errors":
-            allowed = row.eager | row.lazy if found.lazy else row.eager
-            assert is_allowed(found.module, allowed), f"{module} imports {found.module}"
+def test_a_module_imports_from_its_own_layer_and_from_those_below(module: str) -> None:
+    own = layer_of(module)
+    for found in imports(module) | imports_for_types(module):
+        if found.own and found.module != module:
+            assert layer_of(found.module).height <= own.height, f"{module} imports {found.module}"
 
 
-@pytest.mark.parametrize("pattern", ROWS)
-def test_a_row_stands_for_modules_and_allows_what_they_need(pattern: str) -> None:
-    row = ROWS[pattern]
-    own = [module for module in MODULES if row_of(module) is row]
+def test_no_imports_go_in_a_circle() -> None:
+    rest = {module: {f.module for f in imports(module) | imports_for_types(module) if f.own} for module in FILES}
+    while free := {module for module, imported in rest.items() if not imported & rest.keys() - {module}}:
+        rest = {module: imported for module, imported in rest.items() if module not in free}
+    assert rest == {}
+
+
+@pytest.mark.parametrize("pattern", LAYERS)
+def test_a_layer_names_modules_that_are_there(pattern: str) -> None:
+    own = [module for module in MODULES if layer_of(module) is LAYERS[pattern]]
     assert own, f"there is no module {pattern}"
-    found = {each for module in own for each in imports(module) if each.own}
-    for allowed in row.eager:
-        assert any(fnmatchcase(each.module, allowed) for each in found), f"{pattern} does not import {allowed}"
-    for allowed in row.lazy:
-        assert any(fnmatchcase(e.module, allowed) for e in found if e.lazy), (
-            f"{pattern} does not import {allowed} lazily"
-        )
+    lines = (ROOT / "ARCHITECTURE.md").read_text().splitlines()
+    cell = next(line for line in lines if line.startswith(f"| `{pattern}` |"))
+    for name in re.findall(r"`(\w+)`", cell.split("|")[3]):
+        assert f"{pattern}.{name}" in own, f"there is no module {pattern}.{name}"
 
 
-@pytest.mark.parametrize("module", [module for module in MODULES if row_of(module).pure])
+def test_the_root_is_small() -> None:
+    folders = {name for name in FILES if name in PACKAGES and "." not in name}
+    modules = {name for name in FILES if name not in PACKAGES and "." not in name} - {"__init__"}
+    assert len(folders) <= 14
+    assert modules == {"errors"}
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if not is_impure(module)])
 def test_a_pure_module_touches_nothing_but_its_arguments(module: str) -> None:
     for found in imports(module):
         if not found.own and found.module not in HARMLESS and module != "__init__":
@@ -186,7 +210,7 @@ def external(module: str) -> set[Import]:
 @pytest.mark.parametrize("module", MODULES)
 def test_only_the_handler_imports_torch_and_torchserve(module: str) -> None:
     found = {each.module.split(".")[0] for each in external(module)} & {"torch", "ts", "torchvision", "model_archiver"}
-    assert found == ({"torch", "ts"} if module == "handler" else set())
+    assert found == ({"torch", "ts"} if module == "handler.tabular" else set())
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -215,7 +239,7 @@ def test_an_archive_holds_all_that_its_modules_import() -> None:
     members.add_package()
     prefix = f"{PACKAGE.name}/"
     packed = {name_of(PACKAGE / name[len(prefix) :]) for name, _ in members.sorted()}
-    assert {"handler", "monitor", "checks", "export.server"} <= packed
+    assert {"handler.mixin", "monitoring.monitor", "checks.window_checks", "port.server"} <= packed
     for module in packed - FOLDERS:
         assert {found.module for found in imports(module) if found.own} <= packed, module
 
@@ -245,8 +269,8 @@ def test_importing_what_serves_starts_nothing_and_loads_neither_torch_nor_scipy(
     members = Members()
     members.add_package()
     names = {name.removesuffix(".py").replace("/", ".") for name, _ in members.sorted()}
-    chosen = sorted(names - {"torchserve_drift.handler", "torchserve_drift.__init__"})
-    assert "torchserve_drift.deployment" in chosen
+    chosen = sorted(names - {"torchserve_drift.handler.tabular", "torchserve_drift.__init__"})
+    assert "torchserve_drift.handler.deployment" in chosen
     modules, threads = loaded_after("\n".join(f"import {module}" for module in chosen))
     assert set(chosen) <= modules
     assert not modules & {"torch", "ts", "scipy", "ibis", "duckdb", "pyarrow", "yaml", "click", "rich", "pandas"}

@@ -12,20 +12,20 @@ from torchserve_drift.errors import BaselineError, ConfigError, DriftError
 
 if TYPE_CHECKING:
     from torchserve_drift.baseline.profile import Baseline
-    from torchserve_drift.config import Settings
-    from torchserve_drift.monitor import Monitor
-    from torchserve_drift.offline import check
-    from torchserve_drift.report import Report
+    from torchserve_drift.monitoring.monitor import Monitor
+    from torchserve_drift.offline.check import check
+    from torchserve_drift.settings.settings import Settings
+    from torchserve_drift.verdicts.report import Report
 
 __version__ = "0.1.0"
 __all__ = ["Baseline", "BaselineError", "ConfigError", "DriftError", "Monitor", "Report", "Settings", "check"]
 
 _HOMES = {
     "Baseline": "baseline.profile",
-    "Monitor": "monitor",
-    "Report": "report",
-    "Settings": "config",
-    "check": "offline",
+    "Monitor": "monitoring.monitor",
+    "Report": "verdicts.report",
+    "Settings": "settings.settings",
+    "check": "offline.check",
 }
 
 

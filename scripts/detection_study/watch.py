@@ -10,8 +10,8 @@ from detection_study.baselines import Training
 from detection_study.marginals import Floats
 from detection_study.setting import BUDGET_ROWS, LOOK_ROWS, ROWS_PER_SECOND
 from torchserve_drift import Monitor
-from torchserve_drift.config import Alarms, Thresholds
-from torchserve_drift.report import Report
+from torchserve_drift.settings.settings import Alarms, Thresholds
+from torchserve_drift.verdicts.report import Report
 
 WINDOWS = ("64s", "10m")
 """6,400 rows in panes of 200, and 60,000 rows."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from torchserve_drift import Baseline, check
-from torchserve_drift.baseline.build import build
+from torchserve_drift.training.build import build
 
 TIME = ("month", "day")
 UNKNOWN_AT_DEPARTURE = ("year", "dep_delay", "arr_delay", "air_time")

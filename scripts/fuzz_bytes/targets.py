@@ -13,12 +13,12 @@ from hostile import BODIES
 from profiles import baseline
 from snapshots import usual
 from torchserve_drift.baseline import artifact
-from torchserve_drift.config import Settings
 from torchserve_drift.errors import BaselineError, ConfigError
-from torchserve_drift.export.http import PHRASES, RequestError, Responder, parse
 from torchserve_drift.features.encoding import RowEncoder
 from torchserve_drift.features.tabular import TabularDecoder
-from torchserve_drift.monitor import Monitor
+from torchserve_drift.monitoring.monitor import Monitor
+from torchserve_drift.port.answers import PHRASES, RequestError, Responder, parse
+from torchserve_drift.settings.settings import Settings
 
 Check = Callable[[bytes], None]
 BASELINE = baseline({"age": np.arange(50.0), "amount": np.arange(50.0), "city": ["Rome", "Oslo"] * 25})

@@ -178,6 +178,6 @@ class Baseline:
 
     def to_dict(self) -> dict[str, Any]:
         """What `show --json` prints: everything but the samples."""
-        from torchserve_drift.baseline import describe
+        from torchserve_drift.baseline import summary as describe
 
         return describe.to_dict(self)

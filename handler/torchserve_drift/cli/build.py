@@ -10,7 +10,7 @@ from typing import Optional
 
 import click
 
-from torchserve_drift.baseline.source import Progress
+from torchserve_drift.training.source import Progress
 
 
 @click.command("baseline")
@@ -52,9 +52,9 @@ def command(
     booleans and dictionary-encoded columns are categorical. A CSV file begins with a line of column names, and its
     empty cells are missing values; so are NA, N/A, NULL, None and NaN in columns of numbers.
     """
-    from torchserve_drift.baseline.build import build
-    from torchserve_drift.baseline.describe import summary
-    from torchserve_drift.baseline.importance import read_importance
+    from torchserve_drift.baseline.summary import summary
+    from torchserve_drift.training.build import build
+    from torchserve_drift.training.importance import read_importance
 
     weights = None if importance is None else read_importance(importance)
     with _progress() as progress:

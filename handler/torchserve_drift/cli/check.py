@@ -10,7 +10,7 @@ from typing import Any, Callable, Optional
 import click
 
 from torchserve_drift.errors import ConfigError
-from torchserve_drift.report import FeatureReport, Report
+from torchserve_drift.verdicts.report import FeatureReport, Report
 
 
 @click.command("check")
@@ -27,7 +27,7 @@ def command(baseline: str, current: str, form: str, as_json: bool, config_file: 
     Exit code 0: no drift; 1: drift; 2: an error.
     """
     from torchserve_drift.baseline.profile import Baseline
-    from torchserve_drift.offline import check
+    from torchserve_drift.offline.check import check
 
     report = check(Baseline.load(baseline), current, _section(config_file))
     renderers: dict[str, Callable[[Report], str]] = {"table": _table, "json": _json, "html": _html}
@@ -88,6 +88,6 @@ def _cells(feature: FeatureReport) -> tuple[str, ...]:
 
 
 def _html(report: Report) -> str:
-    from torchserve_drift.export.page import report_page
+    from torchserve_drift.port.page.page import report_page
 
     return report_page(report.to_dict())

@@ -12,13 +12,13 @@ from typing import Any, Optional
 import yaml
 
 from torchserve_drift.baseline.profile import Baseline
-from torchserve_drift.config import Settings
 from torchserve_drift.errors import ArchiveError, ConfigError
 from torchserve_drift.mar.entry import add_handler
 from torchserve_drift.mar.manifest import manifest
 from torchserve_drift.mar.members import Members
 from torchserve_drift.mar.write import SUFFIXES, write
-from torchserve_drift.tolerance import require_learnable
+from torchserve_drift.settings.settings import Settings
+from torchserve_drift.verdicts.min_effects import require_learnable
 
 RUNTIMES = ("python", "python3")
 _CREATED = 315532800.0  # 1980-01-01, whatever the clock says

@@ -13,15 +13,8 @@ from torchserve_drift.errors import ArchiveError
 Source = Union[Path, bytes]
 """What a member holds: the content of a file, or bytes."""
 
-_NOT_SERVED = (
-    "cli/",
-    "mar/",
-    "offline.py",
-    *(
-        f"baseline/{name}.py"
-        for name in ("build", "columns", "importance", "numeric", "rows", "source", "spans", "variation")
-    ),
-)
+NOT_SERVED = ("training/", "offline/", "mar/", "cli/")
+"""Folders of this package that are never packed into an archive."""
 
 
 class Members:
@@ -84,7 +77,7 @@ class Members:
         root = Path(__file__).parents[1]
         for path in _files(root):
             name = path.relative_to(root).as_posix()
-            if path.suffix == ".py" and not name.startswith(_NOT_SERVED):
+            if path.suffix == ".py" and not name.startswith(NOT_SERVED):
                 self.add(f"{root.name}/{name}", path)
 
     def sorted(self) -> Iterator[tuple[str, Source]]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from torchserve_drift.config import Window
+from torchserve_drift.settings.settings import Window
 
 
 class PaneGrid:

@@ -17,7 +17,7 @@ from typing import Callable, Optional
 import numpy as np
 
 from torchserve_drift.baseline.profile import Baseline
-from torchserve_drift.config import Window
+from torchserve_drift.settings.settings import Window
 from torchserve_drift.window.coding import codes_for
 from torchserve_drift.window.counters import LENGTH
 from torchserve_drift.window.files import SegmentDirectory, SegmentFile

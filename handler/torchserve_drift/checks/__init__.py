@@ -1,0 +1,1 @@
+"""What each check finds in a window."""

@@ -1,1 +1,0 @@
-"""What the port shows: snapshots of every model, as Prometheus metrics, JSON and a page."""

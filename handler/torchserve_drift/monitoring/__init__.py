@@ -1,0 +1,1 @@
+"""One model watched: evaluations, the background thread, the public `Monitor`."""

@@ -1,0 +1,1 @@
+"""What is shown to Prometheus and people, on one port of a host."""

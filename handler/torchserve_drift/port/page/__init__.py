@@ -1,0 +1,1 @@
+"""Snapshots as people read them."""

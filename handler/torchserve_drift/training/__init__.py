@@ -1,0 +1,1 @@
+"""Training data to a baseline; never packed into an archive."""

@@ -1,0 +1,39 @@
+"""Pacing: long work takes short breaks, so that threads that serve requests get the interpreter."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import Protocol, TypeVar
+
+_T = TypeVar("_T")
+
+_WORK_SECONDS, _BREAK_SECONDS = 0.0003, 0.0005
+
+
+class Pace(Protocol):
+    """Wraps what a loop iterates over; it may take a break after each item."""
+
+    def __call__(self, items: Iterable[_T], /) -> Iterator[_T]: ...
+
+
+class Pacer:
+    """A `Pace` that sleeps for half a millisecond once a third of one was worked. For one thread at a time."""
+
+    def __init__(self) -> None:
+        self._since = time.perf_counter()
+
+    def __call__(self, items: Iterable[_T], /) -> Iterator[_T]:
+        for item in items:
+            yield item
+            if time.perf_counter() - self._since > _WORK_SECONDS:
+                time.sleep(_BREAK_SECONDS)
+                self._since = time.perf_counter()
+
+
+def _without_breaks(items: Iterable[_T], /) -> Iterator[_T]:
+    return iter(items)
+
+
+NO_PAUSE: Pace = _without_breaks
+"""For work that keeps nobody waiting."""

@@ -1,0 +1,18 @@
+"""Monitors of one numeric feature, for tests of background threads, ports and processes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+
+from profiles import baseline
+from torchserve_drift import Monitor
+
+KNOWN = {"x": np.random.default_rng(0).normal(size=500)}
+
+
+def monitor(directory: Optional[Path], port: int, **settings: Any) -> Monitor:
+    section = {"windows": ["1h"], "min_rows": 1, "export": {"address": f"127.0.0.1:{port}"}, **settings}
+    return Monitor(baseline(KNOWN), section, directory=directory, seed=0)
