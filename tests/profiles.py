@@ -8,13 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from torchserve_drift.baseline.profile import (
-    MISSING_CODE,
-    QUANTILE_LEVELS,
-    Baseline,
-    CategoricalBaseline,
-    NumericBaseline,
-)
+from torchserve_drift.baseline.baseline import Baseline
+from torchserve_drift.baseline.profile import MISSING_CODE, QUANTILE_LEVELS, CategoricalBaseline, NumericBaseline
 from torchserve_drift.features.schema import category_key
 
 

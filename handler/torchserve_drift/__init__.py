@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from torchserve_drift.errors import BaselineError, ConfigError, DriftError
 
 if TYPE_CHECKING:
-    from torchserve_drift.baseline.profile import Baseline
+    from torchserve_drift.baseline.baseline import Baseline
     from torchserve_drift.monitoring.monitor import Monitor
     from torchserve_drift.offline.check import check
     from torchserve_drift.settings.settings import Settings
@@ -21,7 +21,7 @@ __version__ = "0.1.0"
 __all__ = ["Baseline", "BaselineError", "ConfigError", "DriftError", "Monitor", "Report", "Settings", "check"]
 
 _HOMES = {
-    "Baseline": "baseline.profile",
+    "Baseline": "baseline.baseline",
     "Monitor": "monitoring.monitor",
     "Report": "verdicts.report",
     "Settings": "settings.settings",

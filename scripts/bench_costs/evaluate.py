@@ -7,7 +7,7 @@ import numpy as np
 from bench_costs.profiles import BASELINE_ROWS, CATEGORIES, categorical_baseline, normal_baseline
 from bench_costs.timing import medians, ratio
 from torchserve_drift import Monitor
-from torchserve_drift.baseline.profile import Baseline
+from torchserve_drift.baseline.baseline import Baseline
 
 WINDOW_ROWS = 4_096
 PANES = 32

@@ -6,13 +6,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from torchserve_drift.baseline.profile import (
-    QUANTILE_LEVELS,
-    Baseline,
-    CategoricalBaseline,
-    FeatureBaseline,
-    NumericBaseline,
-)
+from torchserve_drift.baseline.baseline import Baseline
+from torchserve_drift.baseline.profile import QUANTILE_LEVELS, CategoricalBaseline, FeatureBaseline, NumericBaseline
 
 BASELINE_ROWS = 10_000
 CATEGORIES = 10

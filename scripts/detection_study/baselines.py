@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from detection_study.marginals import Categories, Floats, Marginal, Numbers
-from torchserve_drift.baseline.profile import QUANTILE_LEVELS, Baseline, CategoricalBaseline, NumericBaseline
+from torchserve_drift.baseline.baseline import Baseline
+from torchserve_drift.baseline.profile import QUANTILE_LEVELS, CategoricalBaseline, NumericBaseline
 
 SAMPLE_ROWS = 10_000
 

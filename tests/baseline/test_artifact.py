@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from torchserve_drift.baseline import artifact
+from torchserve_drift.baseline.baseline import Baseline
 from torchserve_drift.baseline.profile import (
     CATEGORICAL_EFFECTS,
     MISSING_CODE,
     NUMERIC_EFFECTS,
-    Baseline,
     CategoricalBaseline,
     NumericBaseline,
 )

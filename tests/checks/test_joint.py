@@ -11,7 +11,8 @@ import pytest
 from scipy import stats
 
 from profiles import baseline, categorical, numeric
-from torchserve_drift.baseline.profile import MISSING_CODE, Baseline, NumericBaseline
+from torchserve_drift.baseline.baseline import Baseline
+from torchserve_drift.baseline.profile import MISSING_CODE, NumericBaseline
 from torchserve_drift.checks.joint import JointCheck, JointEvidence
 from torchserve_drift.window.coding import codes_for
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from torchserve_drift.baseline.profile import Baseline
+from torchserve_drift.baseline.baseline import Baseline
 from torchserve_drift.cli import main
 
 FLIGHTS = Path(__file__).parents[1] / "data" / "flights.csv.gz"

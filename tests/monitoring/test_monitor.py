@@ -16,7 +16,7 @@ from scipy import stats
 
 from profiles import baseline
 from torchserve_drift import ConfigError, Monitor, Report
-from torchserve_drift.baseline.profile import Baseline
+from torchserve_drift.baseline.baseline import Baseline
 
 
 class Clock:

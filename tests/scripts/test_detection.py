@@ -28,7 +28,8 @@ from detection_study.setting import FEATURE_RATE_ROWS, HORIZON_ROWS, delay_at_lo
 from detection_study.shifts import SHIFTS, named
 from detection_study.simulated import SIMULATIONS
 from detection_study.tails import episodes, threshold_for
-from torchserve_drift.baseline.profile import Baseline, CategoricalBaseline, NumericBaseline
+from torchserve_drift.baseline.baseline import Baseline
+from torchserve_drift.baseline.profile import CategoricalBaseline, NumericBaseline
 from torchserve_drift.training.build import build
 
 ROOT = Path(__file__).parents[2]

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from profiles import baseline
-from torchserve_drift.baseline.profile import Baseline, CategoricalBaseline, NumericBaseline
+from torchserve_drift.baseline.baseline import Baseline
+from torchserve_drift.baseline.profile import CategoricalBaseline, NumericBaseline
 from torchserve_drift.checks.window_checks import Checks
 from torchserve_drift.features.encoding import MISTYPED_VALUE, UNSEEN_INDEX
 from torchserve_drift.monitoring.monitor import Monitor

@@ -23,17 +23,17 @@ from torchserve_drift.baseline.profile import (
     CATEGORICAL_EFFECTS,
     MOST_EDGES,
     NUMERIC_EFFECTS,
-    Baseline,
     CategoricalBaseline,
     FeatureBaseline,
     NumericBaseline,
+    Profile,
     Variation,
 )
 from torchserve_drift.errors import BaselineError
 from torchserve_drift.features.schema import Feature
 
 
-def load(path: Union[str, PathLike[str]]) -> Baseline:
+def load(path: Union[str, PathLike[str]]) -> Profile:
     """The baseline in the file ``path``; BaselineError where it cannot be read or trusted."""
     return from_bytes(read_file(path), os.fspath(path))
 
@@ -60,7 +60,7 @@ def read_file(path: Union[str, PathLike[str]]) -> bytes:
         raise BaselineError(f"baseline {os.fspath(path)!r} cannot be read: {_reason(error)}") from None
 
 
-def save(baseline: Baseline, path: Union[str, PathLike[str]]) -> Baseline:
+def save(baseline: Profile, path: Union[str, PathLike[str]]) -> Profile:
     """Write ``baseline`` to ``path`` by way of a temporary file beside it, and return it with its ``sha256``."""
     data = to_bytes(baseline)
     temporary = f"{os.fspath(path)}.{os.getpid()}.tmp"
@@ -80,7 +80,7 @@ def save(baseline: Baseline, path: Union[str, PathLike[str]]) -> Baseline:
     return replace(baseline, sha256=data[header.DIGEST].decode())
 
 
-def from_bytes(data: bytes, name: str) -> Baseline:
+def from_bytes(data: bytes, name: str) -> Profile:
     """The baseline in the bytes of a file; ``name`` is how errors call it.
 
     Raises
@@ -101,10 +101,10 @@ def from_bytes(data: bytes, name: str) -> Baseline:
         raise BaselineError(f"baseline {name!r} cannot be used: {error}") from None
     features = tuple(_features(head, arrays))
     variation = arrays.get("joint.variation", np.zeros(0))
-    return Baseline(features, head.rows, head.created, head.seed, sha256, variation)
+    return Profile(features, head.rows, head.created, head.seed, sha256, variation)
 
 
-def to_bytes(baseline: Baseline) -> bytes:
+def to_bytes(baseline: Profile) -> bytes:
     """The file's content, the same bytes for the same baseline.
 
     Raises
@@ -162,7 +162,7 @@ def _tensors(data: bytes, head: header.Header) -> dict[str, npt.NDArray[Any]]:
     return arrays
 
 
-def _stacked(baseline: Baseline) -> dict[str, npt.NDArray[Any]]:
+def _stacked(baseline: Profile) -> dict[str, npt.NDArray[Any]]:
     numbers = [feature for feature in baseline.features if isinstance(feature, NumericBaseline)]
     categories = [feature for feature in baseline.features if isinstance(feature, CategoricalBaseline)]
     try:

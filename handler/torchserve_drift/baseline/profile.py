@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from os import PathLike
-from typing import Any, Union
+from typing import Union
 
 import numpy as np
 import numpy.typing as npt
@@ -123,7 +122,7 @@ FeatureBaseline = Union[NumericBaseline, CategoricalBaseline]
 
 
 @dataclass(frozen=True, eq=False)
-class Baseline:
+class Profile:
     """The training data's profile. Immutable; safe to share between threads.
 
     ``features`` in the order of the training data's columns; ``rows`` of the training data; ``created`` in ISO 8601,
@@ -156,28 +155,3 @@ class Baseline:
     def joint_tolerance(self) -> float:
         """The largest effect of `joint` in a span of the training data's own time; 0 for a baseline without times."""
         return float(self.joint_variation.max(initial=0.0))
-
-    @classmethod
-    def load(cls, path: Union[str, PathLike[str]]) -> Baseline:
-        """The baseline in the file ``path``.
-
-        Raises
-        ------
-        BaselineError
-            When the file cannot be read, is damaged, or is no baseline; one line that names the file.
-        """
-        from torchserve_drift.baseline import artifact
-
-        return artifact.load(path)
-
-    def save(self, path: Union[str, PathLike[str]]) -> Baseline:
-        """Write the artifact (a temporary file, then a rename) and return the baseline with its ``sha256``."""
-        from torchserve_drift.baseline import artifact
-
-        return artifact.save(self, path)
-
-    def to_dict(self) -> dict[str, Any]:
-        """What `show --json` prints: everything but the samples."""
-        from torchserve_drift.baseline import summary as describe
-
-        return describe.to_dict(self)

@@ -7,14 +7,14 @@ from typing import Any, Optional
 
 from torchserve_drift.baseline.profile import (
     QUANTILE_LEVELS,
-    Baseline,
     CategoricalBaseline,
     FeatureBaseline,
     NumericBaseline,
+    Profile,
 )
 
 
-def to_dict(baseline: Baseline) -> dict[str, Any]:
+def to_dict(baseline: Profile) -> dict[str, Any]:
     """``baseline`` without its samples; ``None`` where a feature has no values.
 
     A category's ``share`` is of the feature's rows that have a category.
@@ -24,7 +24,7 @@ def to_dict(baseline: Baseline) -> dict[str, Any]:
     return {**summary(baseline), "seed": baseline.seed, "joint": joint, "features": features}
 
 
-def summary(baseline: Baseline) -> dict[str, Any]:
+def summary(baseline: Profile) -> dict[str, Any]:
     """What is true of the baseline as a whole."""
     kinds = [feature.kind for feature in baseline.features]
     return {

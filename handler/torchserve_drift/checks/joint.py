@@ -9,7 +9,7 @@ from typing import Callable, NamedTuple, Optional
 import numpy as np
 import numpy.typing as npt
 
-from torchserve_drift.baseline.profile import MISSING_CODE, Baseline, CategoricalBaseline, FeatureBaseline
+from torchserve_drift.baseline.profile import MISSING_CODE, CategoricalBaseline, FeatureBaseline, Profile
 from torchserve_drift.stats.association import Association, association, change, correlations, own_rank_scores
 from torchserve_drift.stats.saddlepoint import Floats
 from torchserve_drift.window.coding import Codes, NumericCodes
@@ -72,7 +72,7 @@ class JointCheck:
     Of the ``sample`` of each feature row r is one row of the training data.
     """
 
-    def __init__(self, baseline: Baseline, codes: Sequence[Codes]) -> None:
+    def __init__(self, baseline: Profile, codes: Sequence[Codes]) -> None:
         self._baseline, self._codes = baseline, codes
         self._columns = _columns(baseline, codes)
         self._features = np.array([column.feature for column in self._columns], dtype=np.intp)
@@ -198,7 +198,7 @@ def _slopes(window: _Sample, baseline: _Sample) -> Floats:
     return np.clip(window.own * np.outer(ratio, ratio), -1, 1)
 
 
-def _columns(baseline: Baseline, codes: Sequence[Codes]) -> list[_Column]:
+def _columns(baseline: Profile, codes: Sequence[Codes]) -> list[_Column]:
     """At most `LARGEST_COLUMNS`: of each feature its scores, the most important first; then, as far as there is room,
     their folded scores."""
     plain: list[_Column] = []

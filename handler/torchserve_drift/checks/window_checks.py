@@ -7,7 +7,7 @@ from typing import Callable
 
 import numpy as np
 
-from torchserve_drift.baseline.profile import Baseline, FeatureBaseline
+from torchserve_drift.baseline.profile import FeatureBaseline, Profile
 from torchserve_drift.checks.categorical import CategoricalChecks
 from torchserve_drift.checks.changepoint import CusumChecks
 from torchserve_drift.checks.evidence import Evidence, Found
@@ -32,7 +32,7 @@ CATEGORICAL_CHECKS = ("chi2", "cusum", "frequency", "new_category", "missing", "
 class Checks:
     """The checks of one baseline. Thread-safe after construction."""
 
-    def __init__(self, baseline: Baseline, settings: Settings, layout: Layout, codes: Sequence[Codes]) -> None:
+    def __init__(self, baseline: Profile, settings: Settings, layout: Layout, codes: Sequence[Codes]) -> None:
         features = baseline.features
         limits = [thresholds_of(feature, settings) for feature in features]
         gates = [gate_of(feature, settings.alarms) for feature in features]

@@ -26,7 +26,7 @@ def command(baseline: str, current: str, form: str, as_json: bool, config_file: 
 
     Exit code 0: no drift; 1: drift; 2: an error.
     """
-    from torchserve_drift.baseline.profile import Baseline
+    from torchserve_drift.baseline.baseline import Baseline
     from torchserve_drift.offline.check import check
 
     report = check(Baseline.load(baseline), current, _section(config_file))

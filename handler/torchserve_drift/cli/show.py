@@ -23,7 +23,7 @@ _LEVELS = ("0.01", "0.05", "0.25", "0.5", "0.75", "0.95", "0.99")
 @click.option("--json", "as_json", is_flag=True, help="Print everything but the samples as JSON.")
 def command(*, file: str, as_json: bool) -> None:
     """Show what the baseline in FILE holds."""
-    from torchserve_drift.baseline.profile import Baseline
+    from torchserve_drift.baseline.baseline import Baseline
 
     content = Baseline.load(file).to_dict()
     if as_json:

@@ -63,7 +63,7 @@ def _baseline_path(context: Any) -> Path:
 
 
 def _monitor(context: Any) -> Monitor:
-    from torchserve_drift.baseline.profile import Baseline
+    from torchserve_drift.baseline.baseline import Baseline
     from torchserve_drift.monitoring.background import Duties
     from torchserve_drift.monitoring.monitor import Monitor
     from torchserve_drift.port.snapshot_files import Board

@@ -11,7 +11,7 @@ from typing import Any, Optional
 
 import yaml
 
-from torchserve_drift.baseline.profile import Baseline
+from torchserve_drift.baseline.baseline import Baseline
 from torchserve_drift.errors import ArchiveError, ConfigError
 from torchserve_drift.mar.entry import add_handler
 from torchserve_drift.mar.manifest import manifest

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 import numpy as np
 import numpy.typing as npt
 
-from torchserve_drift.baseline.profile import Baseline
+from torchserve_drift.baseline.baseline import Baseline
 from torchserve_drift.errors import DriftError, FeatureError
 from torchserve_drift.features.encoding import Floats, RowEncoder
 from torchserve_drift.settings.settings import Settings

@@ -10,7 +10,8 @@ from typing import Any, Union
 
 import numpy as np
 
-from torchserve_drift.baseline.profile import Baseline, CategoricalBaseline
+from torchserve_drift.baseline.baseline import Baseline
+from torchserve_drift.baseline.profile import CategoricalBaseline
 from torchserve_drift.errors import DriftError, FeatureError
 from torchserve_drift.features.schema import category_key
 from torchserve_drift.monitoring.monitor import Monitor

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Optional, Union
 import numpy as np
 import numpy.typing as npt
 
+from torchserve_drift.baseline.baseline import Baseline
 from torchserve_drift.baseline.profile import (
     LARGEST_CATEGORIES,
     LARGEST_SAMPLE,
     MISSING_CODE,
     MOST_SPANS,
-    Baseline,
     CategoricalBaseline,
     FeatureBaseline,
     NumericBaseline,

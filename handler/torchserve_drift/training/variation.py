@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from torchserve_drift.baseline.profile import Baseline, Variation
+from torchserve_drift.baseline.profile import Profile, Variation
 from torchserve_drift.checks.joint import JointCheck, sample_codes
 from torchserve_drift.stats.chisquare import share_distance
 from torchserve_drift.window.coding import codes_for
@@ -75,7 +75,7 @@ def categorical(counts: Counts, missing: Counts, whole_counts: Counts, whole_mis
     }
 
 
-def joint(baseline: Baseline, spans: Counts, count: int) -> Floats:
+def joint(baseline: Profile, spans: Counts, count: int) -> Floats:
     """The effect of `joint` in each of ``count`` spans: of its rows in the sample against all of the sample.
 
     ``spans`` (sample_rows,): the span of each row of the sample, -1 for none. 0 for a span of too few rows to look at.

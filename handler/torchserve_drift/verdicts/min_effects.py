@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from torchserve_drift.baseline.profile import Baseline, FeatureBaseline, NumericBaseline
+from torchserve_drift.baseline.profile import FeatureBaseline, NumericBaseline, Profile
 from torchserve_drift.errors import ConfigError
 from torchserve_drift.settings.settings import Alarms, Settings, Thresholds
 from torchserve_drift.window.tally import scale_of
@@ -53,7 +53,7 @@ def gate_of(feature: FeatureBaseline, alarms: Alarms) -> float:
     return max(alarms.min_effect_cramers_v, _learned(feature, alarms, "chi2"))
 
 
-def joint_gate_of(baseline: Baseline, alarms: Alarms) -> float:
+def joint_gate_of(baseline: Profile, alarms: Alarms) -> float:
     """The smallest change of a correlation at which `joint` may fail."""
     if not alarms.min_effect_learned:
         return alarms.min_effect_joint

@@ -8,7 +8,7 @@ from typing import NamedTuple, Optional
 import numpy as np
 import numpy.typing as npt
 
-from torchserve_drift.baseline.profile import Baseline, CategoricalBaseline, FeatureBaseline
+from torchserve_drift.baseline.profile import CategoricalBaseline, FeatureBaseline, Profile
 from torchserve_drift.stats.clusters import RequestSums, design_effect
 from torchserve_drift.window import layout as at
 from torchserve_drift.window.layout import Layout
@@ -92,7 +92,7 @@ def tally_requests(part: Floats, counted: Counted, scores: Floats, starts: Optio
 class DesignEffects:
     """The design effect of each feature of a baseline, from tallies. Stateless after construction; thread-safe."""
 
-    def __init__(self, baseline: Baseline, layout: Layout) -> None:
+    def __init__(self, baseline: Profile, layout: Layout) -> None:
         parts = np.array(layout.offsets, dtype=np.intp)
         scores = [scores_of(feature) for feature in baseline.features]
         begins = [offset + counts_at(feature) for offset, feature in zip(layout.offsets, baseline.features)]

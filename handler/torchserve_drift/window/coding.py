@@ -8,7 +8,7 @@ from typing import Union
 import numpy as np
 import numpy.typing as npt
 
-from torchserve_drift.baseline.profile import MISSING_CODE, Baseline, FeatureBaseline, NumericBaseline
+from torchserve_drift.baseline.profile import MISSING_CODE, FeatureBaseline, NumericBaseline, Profile
 from torchserve_drift.stats.ecdf import code_shares
 
 
@@ -66,7 +66,7 @@ class CategoryCodes:
 Codes = Union[NumericCodes, CategoryCodes]
 
 
-def codes_for(baseline: Baseline) -> tuple[Codes, ...]:
+def codes_for(baseline: Profile) -> tuple[Codes, ...]:
     """The codes of every feature, in the baseline's order."""
     return tuple(_codes(feature) for feature in baseline.features)
 

@@ -10,7 +10,7 @@ from typing import Union
 import numpy as np
 import numpy.typing as npt
 
-from torchserve_drift.baseline.profile import Baseline, CategoricalBaseline, FeatureBaseline, NumericBaseline
+from torchserve_drift.baseline.profile import CategoricalBaseline, FeatureBaseline, NumericBaseline, Profile
 
 ROWS, REQUESTS_SQUARED, REQUESTS_FOURTH = 0, 1, 2
 """The tally vector's first elements: rows, and sums over requests of s² and s⁴ of the s rows of a request."""
@@ -79,7 +79,7 @@ def tally_width(feature: FeatureBaseline) -> int:
     return CATEGORIES + len(feature.categories)
 
 
-def layout_for(baseline: Baseline, windows: int, reservoir_rows: int) -> Layout:
+def layout_for(baseline: Profile, windows: int, reservoir_rows: int) -> Layout:
     """The layout for a baseline's features.
 
     With the default windows and five or more numeric features a segment is at most 15 x reservoir_rows x features x 4
@@ -105,11 +105,11 @@ def layout_for(baseline: Baseline, windows: int, reservoir_rows: int) -> Layout:
     return Layout(offsets, length, windows, panes, ring_rows, pool_rows, reservoir_rows, tuple(sums))
 
 
-def fingerprint(baseline: Baseline, windows: tuple[object, ...], layout: Layout) -> bytes:
+def fingerprint(baseline: Profile, windows: tuple[object, ...], layout: Layout) -> bytes:
     """32 bytes that are equal only where one process can read another's segment: same baseline, windows and sizes."""
     text = json.dumps([baseline.sha256, _shape(baseline), [repr(window) for window in windows], repr(layout)])
     return hashlib.sha256(text.encode()).digest()
 
 
-def _shape(baseline: Baseline) -> list[Union[list[object], str]]:
+def _shape(baseline: Profile) -> list[Union[list[object], str]]:
     return [[f.name, len(f.categories) if isinstance(f, CategoricalBaseline) else -1] for f in baseline.features]

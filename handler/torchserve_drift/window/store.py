@@ -16,7 +16,7 @@ from typing import Callable, Optional
 
 import numpy as np
 
-from torchserve_drift.baseline.profile import Baseline
+from torchserve_drift.baseline.profile import Profile
 from torchserve_drift.settings.settings import Window
 from torchserve_drift.window.coding import codes_for
 from torchserve_drift.window.counters import LENGTH
@@ -41,7 +41,7 @@ class Store:
 
     def __init__(
         self,
-        baseline: Baseline,
+        baseline: Profile,
         windows: Sequence[Window],
         reservoir_rows: int,
         *,

@@ -7,7 +7,7 @@ from typing import Callable
 import numpy as np
 import numpy.typing as npt
 
-from torchserve_drift.baseline.profile import Baseline, CategoricalBaseline, FeatureBaseline, NumericBaseline
+from torchserve_drift.baseline.profile import CategoricalBaseline, FeatureBaseline, NumericBaseline, Profile
 from torchserve_drift.features.encoding import is_mistyped
 from torchserve_drift.window import layout as at
 from torchserve_drift.window.clusters import Counted, scores_of, starts_of, tally_requests, tally_sizes
@@ -19,7 +19,7 @@ Floats = npt.NDArray[np.float64]
 class Tallier:
     """Counts rows of one model's features. Stateless after construction; thread-safe."""
 
-    def __init__(self, baseline: Baseline, layout: Layout) -> None:
+    def __init__(self, baseline: Profile, layout: Layout) -> None:
         self._features = baseline.features
         self._layout = layout
         self._scales = [scale_of(feature) for feature in baseline.features]
