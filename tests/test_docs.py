@@ -18,12 +18,12 @@ import click
 import pytest
 import yaml
 
-from torchserve_drift.checks.window_checks import CATEGORICAL_CHECKS, NUMERIC_CHECKS
+from torchserve_drift.checks.catalogue import checks_of
 from torchserve_drift.cli import COMMANDS, application
 from torchserve_drift.errors import ConfigError
 from torchserve_drift.port.metrics import families
-from torchserve_drift.settings.settings import POLICIES, PREFIX, Alarms, Export, Settings, Thresholds
-from torchserve_drift.verdicts.budget import CATEGORICAL_SHARES, NUMERIC_SHARES, Budget, Part
+from torchserve_drift.settings.settings import OF_ONE_FEATURE, POLICIES, PREFIX, Alarms, Export, Settings
+from torchserve_drift.verdicts.budget import Budget, BudgetItem
 from torchserve_drift.verdicts.report import STATES, CheckResult, FeatureReport, FeatureWindow, Report, WindowReport
 
 ROOT = Path(__file__).parents[1]
@@ -64,8 +64,10 @@ def keys_in(section: type[Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     made = section()
     for field in dataclasses.fields(section):
         value = getattr(made, field.name)
-        if field.name.startswith("min_effect_"):
-            yield f"{prefix}min_effect.{field.name[len('min_effect_') :]}", value
+        if field.name == "min_effects":
+            yield from ((f"{prefix}min_effect.{key}", default) for key, default in value.items())
+        elif field.name == "min_effect_learned":
+            yield f"{prefix}min_effect.learned", value
         elif isinstance(value, (Alarms, Export)):
             yield from keys_in(type(value), f"{field.name}.")
         elif field.name != "features":
@@ -73,7 +75,8 @@ def keys_in(section: type[Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 SETTINGS = dict(keys_in(Settings))
-THRESHOLDS = dict(keys_in(Thresholds))
+MIN_EFFECTS = {key: setting.default for key, setting in OF_ONE_FEATURE.items()}
+NUMERIC_CHECKS, CATEGORICAL_CHECKS = ([check.name for check in checks_of(kind)] for kind in ("numeric", "categorical"))
 
 
 def nested(key: str, value: object) -> dict[str, Any]:
@@ -83,8 +86,10 @@ def nested(key: str, value: object) -> dict[str, Any]:
 
 def setting(settings: Settings, key: str) -> Any:
     value: Any = settings
-    for part in key.replace("min_effect.", "min_effect_").split("."):
-        value = getattr(value, part)
+    for part in (
+        key.replace("min_effect.learned", "min_effect_learned").replace("min_effect.", "min_effects.").split(".")
+    ):
+        value = value[part] if isinstance(value, dict) else getattr(value, part)
     return value
 
 
@@ -93,14 +98,14 @@ def settings_table() -> dict[str, list[str]]:
     return {row[0].strip("`"): row[1:] for row in table_rows(read("docs/configuration.md"), heading)}
 
 
-def thresholds_table() -> dict[str, list[str]]:
+def min_effects_table() -> dict[str, list[str]]:
     heading = "| key | default | unit | check |"
     return {row[0].strip("`"): row[1:] for row in table_rows(read("docs/configuration.md"), heading)}
 
 
 def test_every_setting_is_documented_and_no_other() -> None:
     assert settings_table().keys() == SETTINGS.keys()
-    assert thresholds_table().keys() == THRESHOLDS.keys()
+    assert min_effects_table().keys() == MIN_EFFECTS.keys()
 
 
 @pytest.mark.parametrize("section", ["", "alarms.", "alarms.min_effect.", "export.", "features.x."])
@@ -109,7 +114,7 @@ def test_every_key_that_the_parser_knows_is_documented(section: str) -> None:
     with pytest.raises(ConfigError) as caught:
         Settings.from_mapping(tree)
     known = str(caught.value).partition("known here: ")[2].split(", ")
-    prefix, table = ("", thresholds_table()) if section == "features.x." else (section, settings_table())
+    prefix, table = ("", min_effects_table()) if section == "features.x." else (section, settings_table())
     # a key is a setting, a section of settings, or `features`, whose keys are the features' names
     documented = {*table, *(key.rpartition(".")[0] for key in table), "features"}
     assert {prefix + key for key in known} <= documented
@@ -128,18 +133,18 @@ def test_a_documented_variable_sets_it(key: str) -> None:
         Settings.from_mapping({}, {variable: "[[]]"})  # a value of no setting
 
 
-@pytest.mark.parametrize("key", THRESHOLDS)
-def test_a_documented_threshold_has_its_default_and_its_variable(key: str) -> None:
-    default = yaml.safe_load(thresholds_table()[key][0].strip("`"))
-    assert getattr(Settings.from_mapping({"features": {"x": {key: default}}}).thresholds("x"), key) == THRESHOLDS[key]
+@pytest.mark.parametrize("key", MIN_EFFECTS)
+def test_a_documented_minimum_effect_has_its_default_and_its_variable(key: str) -> None:
+    default = yaml.safe_load(min_effects_table()[key][0].strip("`"))
+    assert Settings.from_mapping({"features": {"x": {key: default}}}).features["x"][key] == MIN_EFFECTS[key]
     assert f"`{PREFIX}FEATURES__<name>__<KEY>`" in read("docs/configuration.md")
     set_by_variable = Settings.from_mapping({}, {f"{PREFIX}FEATURES__My_x__{key.upper()}": "0.5"})
-    assert getattr(set_by_variable.thresholds("My_x"), key) == 0.5
+    assert set_by_variable.features["My_x"][key] == 0.5
 
 
 def documented_ranges() -> Iterator[Any]:
     values = {key: cells[1] for key, cells in settings_table().items()}
-    values |= {f"features.x.{key}": cells[1] for key, cells in thresholds_table().items()}
+    values |= {f"features.x.{key}": cells[1] for key, cells in min_effects_table().items()}
     for key, text in values.items():
         closed = re.search(r"(?:^|, )([\d.,]+) to ([\d.,]+)$", text)
         half_open = re.fullmatch(r"above ([\d.]+)(?:, at most ([\d.]+))?", text)
@@ -174,18 +179,18 @@ def test_ranges_are_documented_where_there_are_some() -> None:
 def test_every_policy_and_check_is_explained() -> None:
     for policy in POLICIES:
         assert f"**`{policy}`**" in read("docs/configuration.md")
-    explained = " ".join(cells[2] for cells in thresholds_table().values())
+    explained = " ".join(cells[2] for cells in min_effects_table().values())
     assert {"ks", "chi2", "cusum", *re.findall(r"`(\w+)`: ", explained)} == {*NUMERIC_CHECKS, *CATEGORICAL_CHECKS}
 
 
 def test_the_arithmetic_of_the_budget() -> None:
-    parts = [
-        *(Part(f"n{i}", "numeric", 1 / 15) for i in range(10)),
-        *(Part(f"c{i}", "categorical", 1 / 15) for i in range(5)),
+    items = [
+        *(BudgetItem(f"n{i}", "numeric", 1 / 15) for i in range(10)),
+        *(BudgetItem(f"c{i}", "categorical", 1 / 15) for i in range(5)),
     ]
     settings = Settings()
     budget = Budget.of(
-        [*parts, Part("_joint", "joint", 0.0)],
+        [*items, BudgetItem("_joint", "joint", 0.0)],
         settings.windows,
         panes=32,
         every=settings.evaluate_every,
@@ -207,7 +212,9 @@ def test_the_shares_of_the_budget() -> None:
     for checks, *cells in rows:
         for shares, cell in zip(found, cells):
             shares.update(dict.fromkeys(re.findall(r"`(\w+)`", checks), float(cell.split()[0])) if cell else {})
-    assert found == (dict(NUMERIC_SHARES), dict(CATEGORICAL_SHARES))
+    assert found == tuple(
+        {check.name: check.budget[kind] for check in checks_of(kind)} for kind in ("numeric", "categorical")
+    )
 
 
 # commands

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from detection_study.baselines import Training
 from detection_study.marginals import Floats
 from detection_study.setting import BUDGET_ROWS, LOOK_ROWS, ROWS_PER_SECOND
 from torchserve_drift import Monitor
-from torchserve_drift.settings.settings import Alarms, Thresholds
+from torchserve_drift.settings.settings import OF_ALL_FEATURES, OF_ONE_FEATURE
 from torchserve_drift.verdicts.report import Report
 
 WINDOWS = ("64s", "10m")
@@ -42,13 +42,8 @@ def settings(features: Sequence[str], *, gated: bool, haste: float = 1.0) -> dic
     if haste != 1:
         section["alarms"]["quiet_for"] = LOOK_ROWS / ROWS_PER_SECOND
     if not gated:
-        section["alarms"]["min_effect"] = {
-            field.name.removeprefix("min_effect_"): 0
-            for field in fields(Alarms)
-            if field.name.startswith("min_effect_") and field.name != "min_effect_learned"
-        }
-        limits = {field.name: 0 for field in fields(Thresholds)}
-        section["features"] = {name: dict(limits) for name in features}
+        section["alarms"]["min_effect"] = dict.fromkeys(OF_ALL_FEATURES, 0)
+        section["features"] = {name: dict.fromkeys(OF_ONE_FEATURE, 0) for name in features}
     return section
 
 

@@ -10,7 +10,9 @@ from scipy import stats as scipy_stats
 
 from profiles import baseline
 from torchserve_drift import Monitor
-from torchserve_drift.checks.changepoint import FEWEST_ROWS, LOCATION_SHARE, SCALE_SHARE, SHARES_SHARE, span_weights
+from torchserve_drift.checks.changepoint_categorical import SHARES_SHARE
+from torchserve_drift.checks.changepoint_numeric import LOCATION_SHARE, SCALE_SHARE
+from torchserve_drift.checks.span_weights import FEWEST_ROWS, span_weights
 from torchserve_drift.verdicts.report import CheckResult
 from torchserve_drift.window.merge import SPAN_PANES
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from scipy import stats
 from profiles import baseline, categorical, numeric
 from torchserve_drift.baseline.baseline import Baseline
 from torchserve_drift.baseline.profile import MISSING_CODE, NumericBaseline
-from torchserve_drift.checks.joint import JointCheck, JointEvidence
+from torchserve_drift.checks.evidence import Evidence
+from torchserve_drift.checks.joint import PairwiseAssociations
 from torchserve_drift.window.coding import codes_for
 
 Columns = Mapping[str, np.ndarray]
@@ -30,9 +32,9 @@ def encoded(profile: Baseline, window: Columns) -> np.ndarray:
     return np.array(codes)
 
 
-def evidence_of(before: Columns, after: Columns, design_effect: float = 1.0) -> JointEvidence:
+def evidence_of(before: Columns, after: Columns, design_effect: float = 1.0) -> Evidence:
     profile = baseline(before)
-    found = JointCheck(profile, codes_for(profile)).evidence(encoded(profile, after), lambda: None, design_effect)
+    found = PairwiseAssociations(profile, codes_for(profile)).compared(encoded(profile, after), design_effect)
     assert found is not None
     return found
 
@@ -158,9 +160,9 @@ def test_without_drift_alarms_are_no_more_than_said() -> None:
     found = []
     for _ in range(30):
         profile = baseline(rows(1000))
-        check = JointCheck(profile, codes_for(profile))
+        check = PairwiseAssociations(profile, codes_for(profile))
         for m in (150, 150, 150, 600, 600):
-            found.append(check.evidence(encoded(profile, rows(m)), lambda: None))
+            found.append(check.compared(encoded(profile, rows(m))))
     p = np.array([each.p_value for each in found if each is not None])
     assert len(p) == 150
     assert stats.binom.sf((p < 0.1).sum() - 1, 150, 0.1) > 0.01
@@ -237,8 +239,8 @@ def test_rows_that_say_the_same_count_once() -> None:
     assert fourfold.p_value == pytest.approx(once.p_value, rel=1e-6, abs=0)
     assert fourfold.statistic == pytest.approx(once.statistic)
     profile = baseline(before)
-    check = JointCheck(profile, codes_for(profile))
-    assert check.evidence(encoded(profile, after), lambda: None, design_effect=4.1) is None
+    check = PairwiseAssociations(profile, codes_for(profile))
+    assert check.compared(encoded(profile, after), design_effect=4.1) is None
 
 
 def test_nothing_is_said_about_too_little() -> None:
@@ -255,22 +257,22 @@ def test_nothing_is_said_about_too_little() -> None:
     ):
         profile = baseline(columns)
         window = encoded(profile, {name: values[:rows] for name, values in columns.items()})
-        assert JointCheck(profile, codes_for(profile)).evidence(window, lambda: None) is None
+        assert PairwiseAssociations(profile, codes_for(profile)).compared(window) is None
 
 
 def test_windows_without_values_say_nothing_of_dependence() -> None:
     rng = np.random.default_rng(8)
     before = {**numbers(rng, 2000, 3, 0.8), "letter": rng.choice(["a", "b", "c"], 2000)}
     profile = baseline(before)
-    check = JointCheck(profile, codes_for(profile))
+    check = PairwiseAssociations(profile, codes_for(profile))
     window = encoded(profile, {name: values[:500] for name, values in before.items()})
     for code in (MISSING_CODE, 0, 3):
         window[[0, 3]] = code
-        found = check.evidence(window, lambda: None)
+        found = check.compared(window)
         assert found is not None
         assert found.p_value == 1
     window[:] = MISSING_CODE
-    assert check.evidence(window, lambda: None) == JointEvidence(1.0, 0.0, 0.0, ("x0", "x1"))
+    assert check.compared(window) == Evidence(1.0, 0.0, 0.0, 0.0, pair=("x0", "x1"))
 
 
 def test_features_beyond_the_limit_are_the_least_important() -> None:
@@ -279,11 +281,11 @@ def test_features_beyond_the_limit_are_the_least_important() -> None:
     profile = Baseline(features, 300, "2026-01-01T00:00:00+00:00", 0)
     after = {f"x{i}": rng.normal(size=300) for i in range(140)}
     after["x138"], after["x0"] = after["x139"], after["x1"]
-    found = JointCheck(profile, codes_for(profile)).evidence(encoded(profile, after), lambda: None)
+    found = PairwiseAssociations(profile, codes_for(profile)).compared(encoded(profile, after))
     assert found is not None
     assert found.pair == ("x138", "x139")
     after["x138"] = rng.normal(size=300)
-    found = JointCheck(profile, codes_for(profile)).evidence(encoded(profile, after), lambda: None)
+    found = PairwiseAssociations(profile, codes_for(profile)).compared(encoded(profile, after))
     assert found is not None
     assert found.p_value > 1e-3
 
@@ -307,7 +309,7 @@ def test_as_many_categories_as_can_be() -> None:
     )
     profile = Baseline((feature, numeric("x", rng.normal(size=500), 0.5)), 500, "2026-01-01T00:00:00+00:00", 0)
     codes = np.array([feature.sample, codes_for(profile)[1].encode(profile.features[1].sample)])
-    found = JointCheck(profile, codes_for(profile)).evidence(codes, lambda: None)
+    found = PairwiseAssociations(profile, codes_for(profile)).compared(codes)
     assert found is not None
     assert found.p_value == 1
 
@@ -315,9 +317,15 @@ def test_as_many_categories_as_can_be() -> None:
 def test_requests_get_their_turn() -> None:
     rng = np.random.default_rng(11)
     profile = baseline(numbers(rng, 3000, 5))
-    check, window = JointCheck(profile, codes_for(profile)), encoded(profile, numbers(rng, 4096, 5))
-    pauses: list[int] = []
-    check.evidence(window, lambda: pauses.append(1))
-    first = len(pauses)
-    check.evidence(window, lambda: pauses.append(1))
-    assert len(pauses) - first == 10 + 2 * 4 + 1  # the columns, the blocks of two passes, the p-values
+    check, window = PairwiseAssociations(profile, codes_for(profile)), encoded(profile, numbers(rng, 4096, 5))
+    breaks: list[int] = []
+
+    def paced(items: Iterable[Any]) -> Iterator[Any]:
+        for item in items:
+            yield item
+            breaks.append(1)
+
+    check.compared(window, paced=paced)
+    first = len(breaks)
+    check.compared(window, paced=paced)
+    assert len(breaks) - first == 10 + 2 * 4  # the columns, and the blocks of two passes

@@ -28,7 +28,6 @@ from torchserve_drift.baseline import artifact
 from torchserve_drift.cli import main
 from torchserve_drift.errors import ArchiveError, BaselineError, ConfigError
 from torchserve_drift.mar.archive import Options, build_archive
-from torchserve_drift.monitoring.background import Duties
 from torchserve_drift.port.answers import respond
 from torchserve_drift.port.snapshot_files import Board, introduce, publish
 from torchserve_drift.settings.settings import Settings
@@ -409,14 +408,14 @@ def test_no_bit_and_no_cut_of_a_segment_ends_evaluations(tmp_path: Path, seed: i
     cut = random.random() < 0.3
     path.write_bytes(damaged[: random.integers(len(damaged))] if cut else damaged)
     again = Monitor(baseline(COLUMNS), DRIFT, directory=tmp_path)
-    duties = Duties(again)
+    thread = again.background()
     for round_ in range(3):
         again.observe(FEW)
-        duties.run_once(1e5 * round_, lambda: None)
-    before = duties.snapshots[0]["rows_total"]
+        thread.run_once(1e5 * round_)
+    before = thread.publication.shown()[0]["rows_total"]
     again.observe(FEW)
-    duties.run_once(1e6, lambda: None)
-    assert duties.snapshots[0]["rows_total"] == before + 20
-    assert respond("GET", "/metrics", {}, lambda: duties.snapshots).status == 200
-    duties.stop()
+    thread.run_once(1e6)
+    assert thread.publication.shown()[0]["rows_total"] == before + 20
+    assert respond("GET", "/metrics", {}, thread.publication.shown).status == 200
+    thread.stop()
     again.stop()

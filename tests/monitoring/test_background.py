@@ -19,12 +19,8 @@ import pytest
 
 from monitors import monitor
 from servers import free_ports, wait_for
-from torchserve_drift.monitoring.background import Duties, _Turn
 from torchserve_drift.port.snapshot_files import Board, introduce, publish
-
-
-def no_pause() -> None:
-    pass
+from torchserve_drift.window.process_lock import ProcessLock
 
 
 def registered(root: Path, name: str, port: int, model_dir: Path) -> Path:
@@ -37,14 +33,14 @@ def registered(root: Path, name: str, port: int, model_dir: Path) -> Path:
 def test_a_round_evaluates_when_it_is_due_and_not_before(tmp_path: Path) -> None:
     (port,) = free_ports(1)
     watched = monitor(tmp_path, port, evaluate_every="10s")
-    duties = Duties(watched)
-    duties.run_once(100.0, no_pause)
+    thread = watched.background()
+    thread.run_once(100.0)
     first = watched.report
-    duties.run_once(109.9, no_pause)
+    thread.run_once(109.9)
     assert watched.report is first
-    duties.run_once(110.0, no_pause)
+    thread.run_once(110.0)
     assert watched.report is not first
-    duties.stop()
+    thread.stop()
     watched.stop()
 
 
@@ -67,22 +63,22 @@ def test_rows_are_folded_between_rounds_once_half_of_the_ring_waits(
 def test_one_of_several_evaluates_and_another_takes_over(tmp_path: Path) -> None:
     (port,) = free_ports(1)
     directory = registered(tmp_path, "m", port, tmp_path / "model")
-    watched = [monitor(directory, port) for _ in range(3)]
-    duties = [Duties(each, Board(tmp_path, f"127.0.0.1:{port}")) for each in watched]
+    files = Board(tmp_path, f"127.0.0.1:{port}")
+    watched = [monitor(directory, port, snapshot_files=files) for _ in range(3)]
+    threads = [each.background() for each in watched]
     watched[2].observe({"x": np.full(300, 9.0)})
     for monotonic in (0.0, 20.0):
-        for each in duties:
-            each.run_once(monotonic, no_pause)
+        for each in threads:
+            each.run_once(monotonic)
     assert [each.report is not None for each in watched] == [True, False, False]
-    assert watched[1].duties is None
     since = watched[0].report.feature("x").windows["1h"].since  # type: ignore[union-attr] # it evaluated
-    duties[0].stop()
-    duties[1].run_once(50.0, no_pause)
+    threads[0].stop()
+    threads[1].run_once(50.0)
     taken = watched[1].report
     assert taken is not None
     assert taken.feature("x").windows["1h"].drifted
     assert taken.feature("x").windows["1h"].since == since  # the drift goes on, whoever evaluates
-    for each in duties[1:]:
+    for each in threads[1:]:
         each.stop()
     for one in watched:
         one.stop()
@@ -95,33 +91,33 @@ def test_a_port_that_a_stranger_has_is_said_once_and_one_that_a_sibling_has_neve
     address = f"127.0.0.1:{port}"
     (tmp_path / "ours").mkdir()
     directory = registered(tmp_path / "ours", "m", port, tmp_path / "model")
-    watched = monitor(directory, port)
-    duties = Duties(watched, Board(tmp_path / "ours", address))
-    duties._port.show(duties._shown)
+    watched = monitor(directory, port, snapshot_files=Board(tmp_path / "ours", address))
+    thread = watched.background()
+    thread._port.show(thread.publication.shown)
 
     def rounds() -> int:
         for _ in range(50):
-            duties.run_once(0.0, no_pause)
+            thread.run_once(0.0)
         return caplog.text.count(f"metrics are not shown: {address} belongs to another")
 
-    sibling = _Turn(Board(tmp_path / "ours", address).port_lock)
+    sibling = ProcessLock(Board(tmp_path / "ours", address).port_lock)
     with socket.socket() as stranger:
         stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         stranger.bind(("127.0.0.1", port))
         stranger.listen()
         assert sibling.take()
         assert rounds() == 0
-        sibling.give_up()
+        sibling.release()
         assert rounds() == 1
         assert rounds() == 1
     assert rounds() == 1
-    assert duties._port.number == port
+    assert thread._port.number == port
     assert not sibling.take()  # others learn that the port is ours
-    duties._port.hide(duties._shown)
-    duties.stop()
+    thread._port.hide(thread.publication.shown)
+    thread.stop()
     watched.stop()
     assert sibling.take()
-    sibling.give_up()
+    sibling.release()
 
 
 def test_a_fault_of_an_evaluation_is_published_and_the_next_one_works(
@@ -129,14 +125,14 @@ def test_a_fault_of_an_evaluation_is_published_and_the_next_one_works(
 ) -> None:
     (port,) = free_ports(1)
     watched = monitor(None, port, evaluate_every="1s")
-    duties = Duties(watched)
+    thread = watched.background()
     with monkeypatch.context() as patch:
         patch.setattr(watched.store, "windows", lambda now: 1 / 0)
-        duties.run_once(0.0, no_pause)
-    assert duties.snapshots[0]["errors"]["evaluate"] == 1
-    duties.run_once(1.0, no_pause)
-    assert duties.snapshots[0]["report"] is not None
-    duties.stop()
+        thread.run_once(0.0)
+    assert thread.publication.shown()[0]["errors"]["evaluate"] == 1
+    thread.run_once(1.0)
+    assert thread.publication.shown()[0]["report"] is not None
+    thread.stop()
     watched.stop()
 
 
@@ -161,14 +157,14 @@ def test_the_board_hides_and_clears_what_is_gone(tmp_path: Path) -> None:
 def test_a_worker_that_outlives_its_model_shows_it_no_more(tmp_path: Path) -> None:
     (port,) = free_ports(1)
     directory = registered(tmp_path, "m", port, tmp_path / "model")
-    watched = monitor(directory, port)
-    duties = Duties(watched, Board(tmp_path, f"127.0.0.1:{port}"))
-    duties.run_once(0.0, no_pause)
-    assert {shown["model_name"] for shown in duties._shown()} == {"model"}
+    watched = monitor(directory, port, snapshot_files=Board(tmp_path, f"127.0.0.1:{port}"))
+    thread = watched.background()
+    thread.run_once(0.0)
+    assert {shown["model_name"] for shown in thread.publication.shown()} == {"model"}
     (tmp_path / "model").rmdir()
-    duties.run_once(100.0, no_pause)
-    assert duties._shown() == []
-    duties.stop()
+    thread.run_once(100.0)
+    assert thread.publication.shown() == []
+    thread.stop()
     watched.stop()
 
 
@@ -211,11 +207,10 @@ sys.path[:0] = {paths!r}
 import numpy as np
 from pathlib import Path
 from monitors import monitor
-from torchserve_drift.monitoring.background import Duties
 from torchserve_drift.port.snapshot_files import Board
 directory, port = Path({directory!r}), {port}
-watched = monitor(directory, port, evaluate_every="100ms")
-watched.duties = Duties(watched, Board(directory.parent, f"127.0.0.1:{{port}}"))
+files = Board(directory.parent, f"127.0.0.1:{{port}}")
+watched = monitor(directory, port, snapshot_files=files, evaluate_every="100ms")
 watched.start()
 for line in sys.stdin:
     watched.observe({{"x": np.zeros(int(line))}})

@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
 import numpy as np
 import pytest
@@ -25,9 +25,8 @@ import pytest
 from processes import listeners, open_files, resident_bytes
 from profiles import baseline
 from servers import fetch, free_ports
-from torchserve_drift import Monitor
+from torchserve_drift import Monitor, Settings
 from torchserve_drift.handler import deployment
-from torchserve_drift.monitoring.background import Duties
 from torchserve_drift.port.answers import respond
 from torchserve_drift.port.snapshot_files import Board, introduce, publish
 from torchserve_drift.window.segment import Arrays
@@ -46,8 +45,13 @@ class Clock:
         return self.now
 
 
-def monitor(directory: Path, clock: Any = None, **more: Any) -> Monitor:
-    return Monitor(BASELINE, {**SETTINGS, **more}, clock=clock or Clock(), seed=0, directory=directory)
+def monitor(directory: Path, clock: Any = None, files: Optional[Path] = None, **more: Any) -> Monitor:
+    """``files``: the root directory of all models, where the port finds their snapshots."""
+    settings = Settings.from_mapping({**SETTINGS, **more})
+    snapshot_files = Board(files, settings.export.address) if files is not None else None
+    return Monitor(
+        BASELINE, settings, clock=clock or Clock(), seed=0, directory=directory, snapshot_files=snapshot_files
+    )
 
 
 def rows(count: int) -> dict[str, Any]:
@@ -92,7 +96,7 @@ def test_without_room_for_a_segment_windows_are_kept_in_memory_and_said_once(tmp
         watching.observe(rows(100))
         assert seen(watching) == [100, 100]
         for _ in range(50):
-            watching.store.tend()
+            watching.store.check_file()
         assert segments(directory) == []
     said = [record.message for record in caplog.records if "kept in this process only" in record.message]
     assert said == [f"windows are kept in this process only: {directory}: {os.strerror(errno.ENOSPC)}"]
@@ -163,7 +167,7 @@ def test_a_process_finds_room_again_and_keeps_its_windows(tmp_path, monkeypatch)
         watching.observe(rows(100))
         assert not watching.store.shared
     for _ in range(1000):
-        watching.store.tend()
+        watching.store.check_file()
     watching.observe(rows(50))
     assert watching.store.shared
     assert seen(watching) == [150, 150]
@@ -174,31 +178,31 @@ def test_a_disk_that_fills_up_later_stops_neither_windows_nor_the_port(tmp_path)
     with mounted(tmp_path / "filling", "size=4m") as root:
         directory = root / "model"
         directory.mkdir()
-        watching = monitor(directory)
-        duties = Duties(watching, Board(root, watching.settings.export.address))
+        watching = monitor(directory, files=root)
+        thread = watching.background()
         with (root / "filler").open("wb", buffering=0) as filler, contextlib.suppress(OSError):
             while True:
                 filler.write(b"x" * 4096)
         watching.observe(rows(100))
-        duties.run_once(0.0, lambda: None)
-        duties.run_once(100.0, lambda: None)
-        (shown,) = duties.snapshots
+        thread.run_once(0.0)
+        thread.run_once(100.0)
+        (shown,) = thread.publication.shown()
         assert shown["rows_total"] == 100
         assert shown["errors"]["publish"] >= 1
         assert watching.report is not None
         assert list(directory.glob(".snapshot*")) == []  # no leftovers
-        duties.stop()
+        thread.stop()
         watching.stop()
 
 
 def test_a_read_only_directory_leaves_the_windows_in_memory(tmp_path, caplog):
     with mounted(tmp_path / "read-only", "size=4m,ro") as directory:
-        watching = monitor(directory)
-        duties = Duties(watching, Board(directory.parent, watching.settings.export.address))
+        watching = monitor(directory, files=directory.parent)
+        thread = watching.background()
         watching.observe(rows(100))
-        duties.run_once(0.0, lambda: None)
+        thread.run_once(0.0)
         assert seen(watching) == [100, 100]
-        duties.stop()
+        thread.stop()
     assert f"windows are kept in this process only: {directory}: {os.strerror(errno.EROFS)}" in caplog.text
 
 
@@ -218,7 +222,7 @@ def test_a_directory_deleted_while_running_is_written_anew_and_siblings_find_it_
     assert seen(first) == [140, 140]
     shutil.rmtree(tmp_path / "model")
     for watching in (first, second):
-        watching.store.tend()
+        watching.store.check_file()
         watching.observe(rows(5))
     assert len(segments(tmp_path / "model")) == 2
     second.evaluate()
@@ -245,7 +249,7 @@ def test_rows_that_arrive_while_windows_move_to_another_file_are_counted(tmp_pat
         thread.start()
     for _ in range(10):
         shutil.rmtree(tmp_path / "model")
-        watching.store.tend()
+        watching.store.check_file()
     ended.set()
     for thread in threads:
         thread.join()
@@ -412,36 +416,36 @@ def test_forged_contents_end_neither_evaluations_nor_the_page(tmp_path, forgery,
     watching = monitor(tmp_path)
     if keeper is not None:
         keeper.stop()
-    duties = Duties(watching)
+    thread = watching.background()
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         for round_ in range(3):
             watching.observe(rows(20))
-            duties.run_once(1000.0 * round_, lambda: None)
-        before = duties.snapshots[0]["rows_total"]
+            thread.run_once(1000.0 * round_)
+        before = thread.publication.shown()[0]["rows_total"]
         watching.observe(rows(20))
-        duties.run_once(10_000.0, lambda: None)
-    (shown,) = duties.snapshots
+        thread.run_once(10_000.0)
+    (shown,) = thread.publication.shown()
     assert shown["rows_total"] == before + 20
     assert shown["report"] is not None
     assert all(0 <= window["rows"] < 1e15 for window in shown["report"]["windows"].values())
     assert b"torchserve_drift_rows_total" in exposition([shown])
-    duties.stop()
+    thread.stop()
 
 
 @pytest.mark.parametrize("forgery", ["appended", "released", "commit", "integers", "floats nan", "counters nan"])
 def test_a_process_whose_own_segment_is_overwritten_begins_anew(tmp_path, forgery, caplog):
     watching = monitor(tmp_path)
-    duties = Duties(watching)
+    thread = watching.background()
     watching.observe(rows(20))
     forged(segments(tmp_path)[0], FORGERIES[forgery])
     for round_ in range(2):
         watching.observe(rows(20))  # may be lost, and comes back
-        duties.run_once(1000.0 * round_, lambda: None)
-    before = duties.snapshots[0]["rows_total"]
+        thread.run_once(1000.0 * round_)
+    before = thread.publication.shown()[0]["rows_total"]
     watching.observe(rows(20))
-    duties.run_once(10_000.0, lambda: None)
-    assert duties.snapshots[0]["rows_total"] == before + 20
+    thread.run_once(10_000.0)
+    assert thread.publication.shown()[0]["rows_total"] == before + 20
     assert "the contents of the old ones make no sense any more" in caplog.text
 
 
@@ -455,15 +459,15 @@ def test_random_bytes_anywhere_in_a_segment_end_neither_evaluations_nor_the_page
     content[where] = random.integers(0, 256, len(where))
     content.flush()
     watching = monitor(tmp_path)
-    duties = Duties(watching)
+    thread = watching.background()
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         for round_ in range(3):
             watching.observe(rows(20))
-            duties.run_once(1000.0 * round_, lambda: None)
-    assert b"torchserve_drift_rows_total" in exposition(duties.snapshots)
-    assert duties.snapshots[0]["report"] is not None
-    duties.stop()
+            thread.run_once(1000.0 * round_)
+    assert b"torchserve_drift_rows_total" in exposition(thread.publication.shown())
+    assert thread.publication.shown()[0]["report"] is not None
+    thread.stop()
 
 
 # Snapshots
@@ -550,16 +554,16 @@ def test_a_model_that_is_gone_leaves_no_files_but_those_of_its_living_workers(tm
     model_dir.mkdir()
     directory = root / "gone"
     directory.mkdir(parents=True)
-    watching = monitor(directory)
-    duties = Duties(watching, Board(root, "127.0.0.1:1"))
+    watching = monitor(directory, files=root)
+    thread = watching.background()
     introduce(directory, model_dir=str(model_dir), address="127.0.0.1:1")
-    duties.run_once(0.0, lambda: None)
+    thread.run_once(0.0)
     shown = Board(root, "127.0.0.1:1")
     assert len(shown.snapshots()) == 1
     model_dir.rmdir()
     assert shown.snapshots() == []
     assert directory.exists()  # its evaluator lives
-    duties.stop()
+    thread.stop()
     watching.stop()
     assert shown.snapshots() == []
     assert not directory.exists()
@@ -614,15 +618,15 @@ def test_a_model_is_shown_and_kept_when_the_host_s_clock_jumps(tmp_path, jump, m
     directory = root / "kept"
     root.mkdir()
     introduce(directory, model_dir=str(model_dir), address="127.0.0.1:1")
-    watching = monitor(directory)
-    duties, shown = Duties(watching, Board(root, "127.0.0.1:1")), Board(root, "127.0.0.1:1")
-    duties.run_once(0.0, lambda: None)
+    watching = monitor(directory, files=root)
+    thread, shown = watching.background(), Board(root, "127.0.0.1:1")
+    thread.run_once(0.0)
     now = time.time()
     with monkeypatch.context() as patch:
         patch.setattr(time, "time", lambda: now + jump)
         assert len(shown.snapshots()) == 1
         assert directory.exists()
-    duties.stop()
+    thread.stop()
     watching.stop()
 
 
@@ -640,10 +644,10 @@ def test_a_monitor_that_is_stopped_writes_no_more_to_what_another_continues(tmp_
 def test_a_forked_child_holds_neither_port_nor_lock_and_writes_to_no_window_of_its_parent(tmp_path):
     (port,) = free_ports(1)
     watching = monitor(tmp_path, export={"address": f"127.0.0.1:{port}"})
-    duties = watching.duties = Duties(watching)
-    duties._port.show(duties._shown)
+    thread = watching.background()
+    thread._port.show(thread.publication.shown)
     watching.observe(rows(30))
-    duties.run_once(0.0, lambda: None)
+    thread.run_once(0.0)
     assert listeners(port) == [os.getpid()]
     assert len(open_files(os.getpid(), rf"{tmp_path}.*(\.segment|\.lock)")) == 2
     ready, told = os.pipe()
@@ -665,7 +669,7 @@ def test_a_forked_child_holds_neither_port_nor_lock_and_writes_to_no_window_of_i
         assert listeners(port) == [os.getpid()]
         assert fetch(f"http://127.0.0.1:{port}/healthz")
         assert seen(watching) == [30, 30]
-        duties._port.hide(duties._shown)
+        thread._port.hide(thread.publication.shown)
         watching.stop()
         with socket.socket() as free:
             free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # beside what is left of the request above

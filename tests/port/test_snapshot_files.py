@@ -13,7 +13,6 @@ import pytest
 from profiles import baseline
 from servers import free_ports
 from torchserve_drift import Monitor
-from torchserve_drift.monitoring.background import Duties
 from torchserve_drift.port.claim import Port
 from torchserve_drift.port.snapshot import Snapshot
 from torchserve_drift.port.snapshot_files import Board, introduce, publish
@@ -87,14 +86,16 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path: Path) -> None:
 
 def test_no_round_fails_for_a_directory_that_is_gone(tmp_path: Path) -> None:
     introduce(tmp_path / "m", model_dir=str(tmp_path), address=ADDRESS)
-    monitor = Monitor(baseline({"x": np.arange(9.0)}), {"windows": ["1h"]}, directory=tmp_path / "m", seed=0)
-    duties = Duties(monitor, Board(tmp_path, ADDRESS))
+    known = baseline({"x": np.arange(9.0)})
+    files = Board(tmp_path, ADDRESS)
+    monitor = Monitor(known, {"windows": ["1h"]}, directory=tmp_path / "m", snapshot_files=files, seed=0)
+    thread = monitor.background()
     shutil.rmtree(tmp_path / "m")
     monitor.observe({"x": np.arange(5.0)})
-    duties.run_once(0.0, lambda: None)
-    duties.run_once(100.0, lambda: None)
+    thread.run_once(0.0)
+    thread.run_once(100.0)
     assert monitor.store.totals()[0] == 5
-    duties.stop()
+    thread.stop()
     monitor.stop()
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from torchserve_drift import ConfigError, Settings
-from torchserve_drift.settings.settings import Alarms, Export, Thresholds, Window
+from torchserve_drift.settings.settings import Alarms, Export, Window
 from torchserve_drift.settings.values import seconds
 
 CONTRACT = """
@@ -41,11 +41,14 @@ state_dir: null
 def test_the_contract_s_example_is_the_defaults_and_its_features() -> None:
     settings = Settings.from_mapping(yaml.safe_load(CONTRACT))
     assert settings.features == {
-        "user_age": Thresholds(mean_shift=5.0, std_shift=0.1),
-        "device_type": Thresholds(frequency_shift=0.05, new_category_ratio=0.0),
+        "user_age": {"mean_shift": 5.0, "std_shift": 0.1},
+        "device_type": {"frequency_shift": 0.05, "new_category_ratio": 0.0},
     }
-    assert settings.thresholds("user_age").mean_shift == 5
-    assert settings.thresholds("another") == Thresholds()
+    assert settings.min_effect("user_age", "mean") == 5
+    assert settings.min_effect("another", "mean") is None
+    assert settings.min_effect("another", "std") == settings.min_effect("another", "ks") == 0.1
+    with pytest.raises(KeyError):
+        settings.min_effect("another", "cusum")  # it has those of other checks
     section = {key: value for key, value in yaml.safe_load(CONTRACT).items() if key != "features"}
     assert Settings.from_mapping(section) == Settings() == Settings.from_mapping(None) == Settings.from_mapping({})
 
@@ -97,8 +100,19 @@ def test_every_key_has_its_effect() -> None:
         reservoir_rows=100,
         min_rows=1,
         evaluate_every=0.25,
-        alarms=Alarms("bonferroni", 14 * 86400.0, 0.01, 3600.0, 0.0, 1.0, 0.2, True),
-        features={"x": Thresholds(1.0, 2.0, 0.3, 0.4, 0.5, 0.6, 0.7), "7": Thresholds()},
+        alarms=Alarms("bonferroni", 14 * 86400.0, 0.01, 3600.0, {"ks": 0.0, "cramers_v": 1.0, "joint": 0.2}, True),
+        features={
+            "x": {
+                "mean_shift": 1.0,
+                "std_shift": 2.0,
+                "frequency_shift": 0.3,
+                "new_category_ratio": 0.4,
+                "missing_shift": 0.5,
+                "range_ratio": 0.6,
+                "wrong_type_ratio": 0.7,
+            },
+            "7": {},
+        },
         export=Export("[::1]:0", True, 3, 4, "c", "k", "a"),
         state_dir="/var/lib/drift",
     )
@@ -221,11 +235,11 @@ def test_environment_variables_win_over_the_section_and_leave_it_alone() -> None
     assert settings.min_rows == 7
     assert not settings.predictions
     assert settings.windows == (Window("5m", 300.0), Window("100 rows", rows=100))
-    assert settings.alarms == Alarms("classic", alpha=0.2, min_effect_ks=0.2, min_effect_cramers_v=0.3)
+    assert settings.alarms == Alarms("classic", alpha=0.2, min_effects={"ks": 0.2, "cramers_v": 0.3, "joint": 0.1})
     assert settings.features == {
-        "a": Thresholds(mean_shift=2.0),
-        "User__Age_of": Thresholds(std_shift=0.5),
-        "_x_": Thresholds(range_ratio=0.25),
+        "a": {"mean_shift": 2.0},
+        "User__Age_of": {"std_shift": 0.5},
+        "_x_": {"range_ratio": 0.25},
     }
     assert settings.export == Export(address="0.0.0.0:9", top_features=4)
     assert settings.state_dir is None

@@ -17,7 +17,7 @@ from scipy import stats
 
 from torchserve_drift.baseline import artifact
 from torchserve_drift.baseline.profile import CATEGORICAL_EFFECTS, NUMERIC_EFFECTS
-from torchserve_drift.checks.window_checks import CATEGORICAL_CHECKS, NUMERIC_CHECKS
+from torchserve_drift.checks.catalogue import checks_of
 from torchserve_drift.errors import BaselineError
 from torchserve_drift.training import variation
 from torchserve_drift.training.build import build
@@ -344,8 +344,8 @@ def test_without_times_there_is_no_variation(tmp_path):
 
 
 def test_variation_is_of_the_checks_effects():
-    assert set(NUMERIC_EFFECTS) <= set(NUMERIC_CHECKS)
-    assert set(CATEGORICAL_EFFECTS) <= set(CATEGORICAL_CHECKS)
+    assert set(NUMERIC_EFFECTS) <= {check.name for check in checks_of("numeric")}
+    assert set(CATEGORICAL_EFFECTS) <= {check.name for check in checks_of("categorical")}
 
 
 @pytest.mark.parametrize(

@@ -6,17 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from torchserve_drift.checks.window_checks import CATEGORICAL_CHECKS, NUMERIC_CHECKS
+from torchserve_drift.checks.catalogue import CHECKS, checks_of
 from torchserve_drift.settings.settings import Window
 from torchserve_drift.settings.values import window as parsed
 from torchserve_drift.verdicts.budget import (
-    CATEGORICAL_SHARES,
     JOINT_LOOKS,
-    JOINT_SHARES,
-    NUMERIC_SHARES,
-    SHARES,
     Budget,
-    Part,
+    BudgetItem,
 )
 
 DAY = 86400.0
@@ -27,21 +23,21 @@ WINDOWS = st.lists(st.sampled_from(["64s", "10m", "1h", "24h", "7d", "5000 rows"
 
 def budget(kinds: list[str], windows: list[str], *, every: float = 15.0, joint: bool = True, **more: float) -> Budget:
     weights = [i + 1 for i in range(len(kinds))]
-    parts = [Part(f"f{i}", kind, weights[i] / sum(weights)) for i, kind in enumerate(kinds)]
+    items = [BudgetItem(f"f{i}", kind, weights[i] / sum(weights)) for i, kind in enumerate(kinds)]
     if joint:
-        parts.append(Part("_joint", "joint", 0.0))
+        items.append(BudgetItem("_joint", "joint", 0.0))
     return Budget.of(
-        parts, [parsed(w) for w in windows], panes=32, every=every, interval=more.get("interval", 30 * DAY)
+        items, [parsed(w) for w in windows], panes=32, every=every, interval=more.get("interval", 30 * DAY)
     )
 
 
 def spent_at(each: Budget, window: int, *, closed: bool) -> float:
     """By all features at one look."""
     return sum(
-        each.level(i, check, window, closed=closed)
-        for i, part in enumerate(each.parts)
-        if part.kind != "joint"
-        for check in SHARES[part.kind]
+        each.level(i, check.name, window, closed=closed)
+        for i, item in enumerate(each.items)
+        if item.kind != "joint"
+        for check in checks_of(item.kind)
     )
 
 
@@ -65,11 +61,10 @@ def test_all_levels_of_all_looks_of_an_interval_sum_to_one(
     assert total > 0.7  # what is given up at looks of closing panes, which have both levels, is little
 
 
-def test_shares_are_of_every_check_and_sum_to_one() -> None:
-    assert set(NUMERIC_SHARES) == set(NUMERIC_CHECKS)
-    assert set(CATEGORICAL_SHARES) == set(CATEGORICAL_CHECKS)
-    for shares in (NUMERIC_SHARES, CATEGORICAL_SHARES, JOINT_SHARES):
-        assert sum(shares.values()) == pytest.approx(1.0)
+def test_the_parts_of_the_checks_of_a_kind_sum_to_one() -> None:
+    assert {kind for check in CHECKS.values() for kind in check.budget} == {"numeric", "categorical", "joint"}
+    for kind in ("numeric", "categorical", "joint"):
+        assert sum(check.budget[kind] for check in checks_of(kind)) == pytest.approx(1.0)
 
 
 def test_a_long_window_has_larger_levels_where_a_pane_has_closed() -> None:
@@ -93,7 +88,11 @@ def test_the_n_th_window_has_an_n_th_of_what_the_first_has() -> None:
 
 def test_half_of_the_budget_goes_by_importance() -> None:
     each = Budget.of(
-        [Part("a", "numeric", 0.9), Part("b", "numeric", 0.1)], [Window("1h", 3600.0)], panes=32, every=15, interval=DAY
+        [BudgetItem("a", "numeric", 0.9), BudgetItem("b", "numeric", 0.1)],
+        [Window("1h", 3600.0)],
+        panes=32,
+        every=15,
+        interval=DAY,
     )
     assert each.weights == pytest.approx((0.7, 0.3))
     assert each.level(0, "ks", 0, closed=True) / each.level(1, "ks", 0, closed=True) == pytest.approx(7 / 3)

@@ -13,27 +13,27 @@ from scipy.stats import false_discovery_control
 
 from torchserve_drift.checks.evidence import Evidence
 from torchserve_drift.settings.settings import POLICIES, Alarms, Window
-from torchserve_drift.verdicts.budget import Budget, Part
-from torchserve_drift.verdicts.judge import WindowEvidence, budget_level, common_level, judge
+from torchserve_drift.verdicts.budget import Budget, BudgetItem
+from torchserve_drift.verdicts.judge import ItemEvidence, budget_level, common_level, judge
 
 DAY = 86400.0
 
 
-def verdicts(windows: Sequence[WindowEvidence], alarms: Alarms, alpha: float = 1e-6) -> list[Any]:
+def verdicts(windows: Sequence[ItemEvidence], alarms: Alarms, alpha: float = 1e-6) -> list[Any]:
     """``alpha``: the level of every check under ``budget``."""
     common = alpha if alarms.policy == "budget" else common_level(windows, alarms)
     return judge(windows, alarms, lambda *_: common)
 
 
-def ks(p_value: float, effect: float = 0.5, limit: float = 0.1) -> Evidence:
-    return Evidence(p_value, effect, effect, limit)
+def ks(p_value: float, effect: float = 0.5, min_effect: float = 0.1) -> Evidence:
+    return Evidence(p_value, effect, effect, min_effect)
 
 
-def mean(p_value: float, shift: float, limit: float) -> Evidence:
-    return Evidence(p_value, shift, abs(shift), limit)
+def mean(p_value: float, shift: float, min_effect: float) -> Evidence:
+    return Evidence(p_value, shift, abs(shift), min_effect)
 
 
-def failed(windows: Sequence[WindowEvidence], alarms: Alarms, **more: Any) -> list[bool]:
+def failed(windows: Sequence[ItemEvidence], alarms: Alarms, **more: Any) -> list[bool]:
     return [
         check.failed
         for window in verdicts(windows, alarms, **more)
@@ -44,8 +44,8 @@ def failed(windows: Sequence[WindowEvidence], alarms: Alarms, **more: Any) -> li
 
 
 def test_under_the_budget_each_check_is_held_against_its_own_level() -> None:
-    parts = [Part("x", "numeric", 1.0)]
-    budget = Budget.of(parts, [Window("24h", DAY)], panes=32, every=15.0, interval=30 * DAY)
+    items = [BudgetItem("x", "numeric", 1.0)]
+    budget = Budget.of(items, [Window("24h", DAY)], panes=32, every=15.0, interval=30 * DAY)
     for before, now in ((0.0, 2699.0), (2690.0, 2705.0)):
         level = budget_level(budget, Alarms(), before, now)
         for check in ("ks", "mean"):
@@ -57,12 +57,14 @@ def test_under_the_budget_each_check_is_held_against_its_own_level() -> None:
 
 
 def test_at_the_first_look_of_all_no_pane_counts_as_closed() -> None:
-    budget = Budget.of([Part("x", "numeric", 1.0)], [Window("24h", DAY)], panes=32, every=15.0, interval=30 * DAY)
+    budget = Budget.of([BudgetItem("x", "numeric", 1.0)], [Window("24h", DAY)], panes=32, every=15.0, interval=30 * DAY)
     assert budget_level(budget, Alarms(), None, 5.0)(0, 0, "ks") == budget.level(0, "ks", 0, closed=False)
 
 
 def test_budget_never_exceeds_alpha_however_rare_the_looks() -> None:
-    budget = Budget.of([Part("x", "numeric", 1.0)], [Window("1h", 3600.0)], panes=32, every=30 * DAY, interval=DAY)
+    budget = Budget.of(
+        [BudgetItem("x", "numeric", 1.0)], [Window("1h", 3600.0)], panes=32, every=30 * DAY, interval=DAY
+    )
     assert budget_level(budget, Alarms(alpha=0.01), None, 0.0)(0, 0, "cusum") == 0.01
 
 
@@ -75,7 +77,7 @@ def test_a_bound_is_held_against_alpha_instead_of_a_p_value(policy: str) -> None
 
 def test_bonferroni_shares_alpha_among_the_p_values_of_one_evaluation() -> None:
     alarms = Alarms("bonferroni", alpha=0.05)
-    windows: list[WindowEvidence] = [
+    windows: list[ItemEvidence] = [
         [{"ks": ks(0.0124), "mean": mean(0.0126, 1, 0)}, {"ks": ks(0.3)}],
         None,
         [{"ks": ks(0.9)}],
@@ -99,7 +101,7 @@ def test_benjamini_hochberg_rejects_what_scipy_rejects(p_values: list[float], al
 
 @pytest.mark.parametrize("policy", ["budget", "bonferroni", "benjamini-hochberg"])
 def test_significant_is_not_enough(policy: str) -> None:
-    """ks and chi2 fail at their smallest effect, threshold checks beyond their limit."""
+    """ks and chi2 fail at their smallest effect, threshold checks beyond their min_effect."""
     alarms = Alarms(policy)
     for name in ("ks", "chi2", "joint"):
         for effect, fails in ((0.19, False), (0.2, True)):
@@ -110,7 +112,7 @@ def test_significant_is_not_enough(policy: str) -> None:
 
 
 def test_classic_is_the_textbook_rule() -> None:
-    """p < 0.05, or a shift beyond its limit, with no correction and no effect asked for."""
+    """p < 0.05, or a shift beyond its min_effect, with no correction and no effect asked for."""
     alarms = Alarms("classic")
     feature = {
         "ks": ks(0.049, 0.0001),
@@ -157,7 +159,7 @@ CHECKS = st.dictionaries(
     st.sampled_from([1e-9, 0.5]),
 )
 def test_a_feature_has_drifted_if_and_only_if_a_check_of_it_failed(
-    windows: list[WindowEvidence], policy: str, alpha: float
+    windows: list[ItemEvidence], policy: str, alpha: float
 ) -> None:
     judged = verdicts(windows, Alarms(policy), alpha)
     assert [window is None for window in judged] == [window is None for window in windows]
@@ -172,7 +174,7 @@ def test_a_feature_has_drifted_if_and_only_if_a_check_of_it_failed(
 @given(P_VALUES)
 def test_a_stricter_policy_rejects_no_more(p_values: list[float]) -> None:
     """Bonferroni's rejections are among those of Benjamini-Hochberg, and those among the uncorrected."""
-    windows: list[WindowEvidence] = [[{"ks": ks(p)} for p in p_values]]
+    windows: list[ItemEvidence] = [[{"ks": ks(p)} for p in p_values]]
     few, some, most = (np.array(failed(windows, Alarms(p))) for p in ("bonferroni", "benjamini-hochberg", "classic"))
     assert not (few & ~some).any()
     assert not (some & ~most).any()

@@ -15,7 +15,7 @@ from profiles import baseline
 from torchserve_drift import Baseline
 from torchserve_drift.monitoring.monitor import Monitor
 from torchserve_drift.settings.settings import Alarms
-from torchserve_drift.verdicts.min_effects import joint_gate_of
+from torchserve_drift.verdicts.min_effects import joint_min_effect
 
 FLIGHTS = load(DATA)
 TRAINING, OTHERS = halves(FLIGHTS)
@@ -73,17 +73,17 @@ def test_other_halves_of_the_year_are_no_news_either(seed: int) -> None:
     assert [one.learned for one in months] == [()] * 13
 
 
-def test_the_gate_of_joint_is_above_the_largest_effect_in_a_span(of_half: Baseline) -> None:
+def test_the_minimum_effect_of_joint_is_above_the_largest_effect_in_a_span(of_half: Baseline) -> None:
     assert of_half.joint_tolerance == of_half.joint_variation.max() > 0.5
-    assert joint_gate_of(of_half, Alarms()) == 0.1
+    assert joint_min_effect(of_half, Alarms()) == 0.1
     # 250 rows of the sample in each of 12 spans
-    assert joint_gate_of(of_half, LEARNED) == pytest.approx(1.25 * of_half.joint_tolerance + 2 / 250**0.5)
+    assert joint_min_effect(of_half, LEARNED) == pytest.approx(1.25 * of_half.joint_tolerance + 2 / 250**0.5)
     calm = replace(of_half, joint_variation=np.zeros(12))
-    assert joint_gate_of(calm, LEARNED) == pytest.approx(2 / 250**0.5)
-    assert joint_gate_of(calm, replace(LEARNED, min_effect_joint=0.3)) == 0.3
+    assert joint_min_effect(calm, LEARNED) == pytest.approx(2 / 250**0.5)
+    assert joint_min_effect(calm, replace(LEARNED, min_effects={"joint": 0.3})) == 0.3
 
 
-def test_a_learned_gate_lets_a_larger_change_of_correlation_through() -> None:
+def test_a_learned_minimum_effect_lets_a_larger_change_of_correlation_through() -> None:
     rng = np.random.default_rng(3)
 
     def rows(count: int, rho: float) -> dict[str, np.ndarray]:

@@ -16,7 +16,8 @@ from scipy import stats
 from profiles import baseline
 from torchserve_drift.baseline.baseline import Baseline
 from torchserve_drift.baseline.profile import CategoricalBaseline, NumericBaseline
-from torchserve_drift.checks.window_checks import Checks
+from torchserve_drift.checks.evidence import CheckedModel
+from torchserve_drift.checks.window_checks import WindowChecks
 from torchserve_drift.features.encoding import MISTYPED_VALUE, UNSEEN_INDEX
 from torchserve_drift.monitoring.monitor import Monitor
 from torchserve_drift.settings.settings import Settings, Window
@@ -25,6 +26,7 @@ from torchserve_drift.stats.ecdf import ks_statistic
 from torchserve_drift.stats.kolmogorov import two_sample_p
 from torchserve_drift.stats.proportions import two_proportions_p
 from torchserve_drift.stats.ranks import Moments, normal_scores, shift_p
+from torchserve_drift.verdicts.min_effects import min_effects_of
 from torchserve_drift.window import layout as at
 from torchserve_drift.window.clusters import DesignEffects, scores_of
 from torchserve_drift.window.coding import NumericCodes, codes_for
@@ -305,7 +307,7 @@ GAPPED = baseline({"x": np.where(HOLES.random(20_000) < 0.05, np.nan, HOLES.norm
 GAPPED_ROWS, GAPPED_MISSING = 20_000, GAPPED.features[0].missing
 GAPPED_LAYOUT = layout_for(GAPPED, 1, 256)
 GAPPED_TALLIER, GAPPED_EFFECTS = Tallier(GAPPED, GAPPED_LAYOUT), DesignEffects(GAPPED, GAPPED_LAYOUT)
-GAPPED_CHECKS = Checks(GAPPED, Settings(), GAPPED_LAYOUT, codes_for(GAPPED))
+GAPPED_CHECKS = WindowChecks(CheckedModel(GAPPED, min_effects_of(GAPPED, Settings()), GAPPED_LAYOUT, codes_for(GAPPED)))
 REQUESTS = np.arange(125).repeat(32)
 
 
@@ -313,7 +315,7 @@ def p_of_absence(x: np.ndarray, ids: np.ndarray, check: str) -> float:
     """The p-value in a window of those rows."""
     tally = tally_of(x[:, None], ids, GAPPED_TALLIER)
     window = WindowRows(tally[None], codes_for(GAPPED)[0].encode(x)[None])
-    found = GAPPED_CHECKS.evidence(window, lambda: None).features[0]
+    found = GAPPED_CHECKS.evidence(window).features[0]
     assert found is not None
     return found[check].p_value
 

@@ -3,31 +3,30 @@ once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Callable, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from torchserve_drift.baseline.profile import CategoricalBaseline, FeatureBaseline
-from torchserve_drift.checks.evidence import Evidence
-from torchserve_drift.settings.settings import Thresholds
+from torchserve_drift.baseline.profile import CategoricalBaseline
+from torchserve_drift.checks.evidence import CheckedModel, Evidence, Finding, WindowView
 from torchserve_drift.stats import proportions
 from torchserve_drift.stats.chisquare import chi2_two_sample
 from torchserve_drift.stats.unseen import unseen_categories_p
 from torchserve_drift.window import layout as at
-from torchserve_drift.window.layout import Layout
 from torchserve_drift.window.tally import Floats
 
 AT_ONCE = 256
 """Features whose tails are computed together: their number bounds how long a thread is kept from serving."""
 
 
-class Moved(NamedTuple):
-    """Categories chosen for how far their shares moved, one from each of S spans or windows; arrays (S,).
+class ShareChanges(NamedTuple):
+    """The change of one category's share in each of S spans or windows; arrays (S,).
 
-    ``hits`` of ``rows`` fall in the chosen one, ``base_hits`` of ``base_rows`` did in the baseline; it was chosen from
-    among ``categories``. ``changes`` of its share in [-1, 1].
+    In each span one category was chosen from ``categories`` because its share changed most. ``hits`` of the span's
+    ``rows`` are of that category, ``base_hits`` of ``base_rows`` were in the baseline. ``changes`` of its share are in
+    [-1, 1].
     """
 
     base_hits: Floats
@@ -40,7 +39,7 @@ class Moved(NamedTuple):
     @classmethod
     def of(
         cls, feature: CategoricalBaseline, chosen: npt.NDArray[np.intp], part: Floats, design_effects: Floats
-    ) -> Moved:
+    ) -> ShareChanges:
         """The ``chosen`` categories (S,) of a feature's tallies ``part`` (S, length), in independent rows."""
         rows, hits = part[:, at.VALID], part[np.arange(len(part)), at.CATEGORIES + chosen]
         base_hits, base_rows = feature.counts[chosen].astype(np.float64), float(feature.count)
@@ -55,62 +54,56 @@ class Moved(NamedTuple):
         )
 
 
-def moved_p(moved: Sequence[Moved]) -> list[Floats]:
+def share_changes_p(changes: Sequence[ShareChanges]) -> list[Floats]:
     """p-values (S,) of each feature's chosen categories, by exact tails; not cut off at 1.
 
-    A category was chosen for how far it moved, so its p-value stands for as many tests as there are categories.
+    A category was chosen because its share changed most, so its p-value is multiplied by the number of categories.
     """
-    if not moved:
+    if not changes:
         return []
-    base_hits, base_rows, hits, rows, categories, _ = (np.concatenate(column) for column in zip(*moved))
+    base_hits, base_rows, hits, rows, categories, _ = (np.concatenate(column) for column in zip(*changes))
     p_values = proportions.two_proportions_p(base_hits, base_rows, hits, rows) * categories
-    return np.split(p_values, np.cumsum([len(each.rows) for each in moved])[:-1])
+    return np.split(p_values, np.cumsum([len(each.rows) for each in changes])[:-1])
 
 
 class CategoricalChecks:
     """chi2, frequency and new_category. Features of which the baseline has no value are left out. Thread-safe."""
 
-    def __init__(
-        self, features: Sequence[FeatureBaseline], limits: Sequence[Thresholds], gates: Sequence[float], layout: Layout
-    ) -> None:
+    def __init__(self, model: CheckedModel) -> None:
         self._features = [
-            (i, feature, limits[i], gates[i])
-            for i, feature in enumerate(features)
+            (i, feature, model.min_effects[i])
+            for i, feature in enumerate(model.profile.features)
             if isinstance(feature, CategoricalBaseline) and feature.count > 0
         ]
-        self._layout = layout
+        self._layout = model.layout
 
-    def evidence(
-        self, tally: Floats, design_effects: Floats, pause: Callable[[], None]
-    ) -> Iterator[tuple[int, dict[str, Evidence]]]:
-        """The checks of each feature with a value in the window, by its place in the baseline.
-
-        ``tally`` (length,) of the window; ``design_effects`` (F,) of all features.
-        """
-        for start in range(0, len(self._features), AT_ONCE):
-            looked_at, moved = [], []
-            for place, feature, limits, gate in self._features[start : start + AT_ONCE]:
-                part, effect = self._layout.part(tally, place), float(design_effects[place])
+    def findings(self, window: WindowView) -> Iterator[Finding]:
+        """Of each feature with a value in the window."""
+        batches = [self._features[start : start + AT_ONCE] for start in range(0, len(self._features), AT_ONCE)]
+        for batch in window.paced(batches):
+            present, changes = [], []
+            for place, feature, min_effects in window.paced(batch):
+                part = self._layout.part(window.rows.tally, place)
+                design_effect = float(window.design_effects[place])
                 if part[at.VALID] > 0:
-                    chi2, unseen = _of_all_categories(feature, limits, gate, part, effect)
-                    looked_at.append((place, chi2, unseen, limits.frequency_shift))
-                    moved.append(_most_moved(feature, part, effect))
-                pause()
-            for (place, chi2, unseen, limit), most, p in zip(looked_at, moved, moved_p(moved)):
-                change = abs(float(most.changes[0]))
-                frequency = Evidence(min(float(p[0]), 1.0), change, change, limit)
-                yield place, {"chi2": chi2, "frequency": frequency, "new_category": unseen}
-            pause()
+                    chi2, unseen = _of_all_categories(feature, min_effects, part, design_effect)
+                    present.append((place, chi2, unseen, min_effects["frequency"]))
+                    changes.append(_largest_change(feature, part, design_effect))
+            for (place, chi2, unseen, min_effect), largest, p in zip(present, changes, share_changes_p(changes)):
+                change = abs(float(largest.changes[0]))
+                yield Finding(place, "chi2", chi2)
+                yield Finding(place, "frequency", Evidence(min(float(p[0]), 1.0), change, change, min_effect))
+                yield Finding(place, "new_category", unseen)
 
 
-def _most_moved(feature: CategoricalBaseline, part: Floats, design_effect: float) -> Moved:
-    """The category whose share in the window moved most."""
+def _largest_change(feature: CategoricalBaseline, part: Floats, design_effect: float) -> ShareChanges:
+    """The category whose share in the window differs most from the baseline's."""
     changes = np.abs(part[at.CATEGORIES :] / part[at.VALID] - feature.counts / feature.count)
-    return Moved.of(feature, changes.argmax(keepdims=True), part[None], np.array([design_effect]))
+    return ShareChanges.of(feature, changes.argmax(keepdims=True), part[None], np.array([design_effect]))
 
 
 def _of_all_categories(
-    feature: CategoricalBaseline, limits: Thresholds, gate: float, part: Floats, design_effect: float
+    feature: CategoricalBaseline, min_effects: Mapping[str, float], part: Floats, design_effect: float
 ) -> tuple[Evidence, Evidence]:
     """chi2 and new_category."""
     rows, unseen, counts = part[at.VALID], int(part[at.UNSEEN]), part[at.CATEGORIES :].astype(np.int64)
@@ -120,6 +113,6 @@ def _of_all_categories(
     )
     share = float(unseen / rows)
     return (
-        Evidence(chi2.p_value, chi2.cramers_v, chi2.effect, gate, chi2.bound),
-        Evidence(float(p_unseen), share, share, limits.new_category_ratio),
+        Evidence(chi2.p_value, chi2.cramers_v, chi2.effect, min_effects["chi2"], chi2.bound),
+        Evidence(float(p_unseen), share, share, min_effects["new_category"]),
     )

@@ -1,39 +1,106 @@
-"""What a check found, before any verdict."""
+"""What checks look at and what they find, before any verdict."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Optional
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Optional, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from torchserve_drift.baseline.profile import Profile
+from torchserve_drift.window.coding import Codes
+from torchserve_drift.window.layout import Layout
+from torchserve_drift.window.merge import WindowRows
+from torchserve_drift.window.pacing import NO_PAUSE, Pace
+
+Floats = npt.NDArray[np.float64]
 
 
 class Evidence(NamedTuple):
-    """What one check found.
+    """What one check found in one window.
 
-    ``limit`` is the effect that it must exceed to fail, or reach (`AT_LEAST`); ``bound`` is what is held against alpha
-    where ``p_value`` is an approximation that is too small in its far tail, ``None`` where that is ``p_value`` itself.
+    ``min_effect`` is the smallest effect that matters; ``bound`` is held against alpha where ``p_value`` is an
+    approximation that is too small in its far tail (``None``: ``p_value`` itself is); ``pair`` names the two features
+    whose association changed most (`joint` alone).
     """
 
     p_value: float
     statistic: float
     effect: float
-    limit: float
+    min_effect: float
     bound: Optional[float] = None
+    pair: tuple[str, ...] = ()
 
 
-AT_LEAST = frozenset(("ks", "chi2", "joint"))
-"""Checks that fail at their limit already: it is the smallest effect that matters, not the largest that does not."""
+class Finding(NamedTuple):
+    """The evidence of the check called ``check`` on feature number ``feature`` of the baseline.
+
+    The joint distribution has the number after the last feature's.
+    """
+
+    feature: int
+    check: str
+    evidence: Evidence
+
 
 FeatureEvidence = Mapping[str, Evidence]
 """A feature's checks in one window, by name."""
 
 
-class Found(NamedTuple):
-    """All that was found in one window.
+class WindowEvidence(NamedTuple):
+    """All that the checks found in one window.
 
-    ``features`` in the baseline's order, then the joint distribution of two or more, ``None`` where this look was not
-    at it; ``design_effects`` of each; ``pair`` the two features whose association changed most.
+    ``features`` in the baseline's order, then the joint distribution where there are two features or more; ``None``
+    where it was not looked at this time. ``design_effects`` of each.
     """
 
     features: Sequence[Optional[FeatureEvidence]]
     design_effects: Sequence[float]
-    pair: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class CheckedModel:
+    """What the checks of a model are made from.
+
+    ``min_effects``: for each feature, then the joint distribution, the minimum effect of each of its checks by name.
+    """
+
+    profile: Profile
+    min_effects: Sequence[Mapping[str, float]]
+    layout: Layout
+    codes: Sequence[Codes]
+
+
+@dataclass(frozen=True, eq=False)
+class WindowView:
+    """One window as its checks look at it.
+
+    ``span_design_effects`` (S, F) of each feature's values in each of the window's spans, the last of which is the
+    window; ``absence_design_effects`` (F,) of the share of rows without a value; ``sample_design_effect`` of the rows
+    of the sample, the largest over all features; ``jointly``: whether the joint distribution is looked at this time.
+    """
+
+    rows: WindowRows
+    span_design_effects: Floats
+    absence_design_effects: Floats
+    sample_design_effect: float
+    jointly: bool = True
+    paced: Pace = NO_PAUSE
+
+    @property
+    def design_effects(self) -> Floats:
+        """Of each feature's values (F,) in the whole window: so many rows stand for one independent row."""
+        whole: Floats = self.span_design_effects[-1]
+        return whole
+
+
+class CheckGroup(Protocol):
+    """Checks that are computed together. Made once per model; thread-safe."""
+
+    def __init__(self, model: CheckedModel) -> None: ...
+
+    def findings(self, window: WindowView) -> Iterator[Finding]:
+        """What the checks of this group find in a window; a check without a value to look at is left out."""
+        ...

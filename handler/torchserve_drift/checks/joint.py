@@ -1,64 +1,38 @@
-"""The joint distribution in one window: which two features go together otherwise than they did in the training data."""
+"""The check `joint`: which two features are associated differently than in the training data."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Callable, NamedTuple, Optional
+from typing import Optional
 
 import numpy as np
 import numpy.typing as npt
 
 from torchserve_drift.baseline.profile import MISSING_CODE, CategoricalBaseline, FeatureBaseline, Profile
+from torchserve_drift.checks.evidence import CheckedModel, Evidence, Finding, WindowView
+from torchserve_drift.checks.joint_columns import Pairs, bounded, columns_of
 from torchserve_drift.stats.association import Association, association, change, correlations, own_rank_scores
-from torchserve_drift.stats.saddlepoint import Floats
-from torchserve_drift.window.coding import Codes, NumericCodes
-
-LARGEST_COLUMNS = 128
-CATEGORIES = 8
-"""Most columns of one categorical feature."""
-
-LARGEST_SCORE = 7.0
-"""In standard deviations: that of a category of 2 % of the rows."""
-
-LEAST_EXPECTED = 5
-LEAST_FINENESS = 0.98
-"""A third of the rows of one value: 0.98 of the standard deviation of ranks without ties."""
+from torchserve_drift.window.coding import Codes
+from torchserve_drift.window.pacing import NO_PAUSE, Pace
+from torchserve_drift.window.tally import Floats
 
 LEAST_ROWS = 100
 
 _BLOCK = 1024
+"""Rows of a product of matrices: a larger one would keep the interpreter for milliseconds."""
 
 CodeRows = npt.NDArray[np.uint16]
 
 
-class JointEvidence(NamedTuple):
-    """``p_value`` that no pair of features goes together otherwise than before; of the ``pair`` that differs most
-    surely, ``statistic`` the change of its correlation and ``effect`` the size of that, at most 1."""
-
-    p_value: float
-    statistic: float
-    effect: float
-    pair: tuple[str, str]
-
-
-@dataclass(frozen=True, eq=False)
-class _Column:
-    """Scores of one feature: ``table`` (codes,) in the baseline, ``missing`` for no value, ``largest`` in standard
-    deviations; of ranks or of one category, where two values are two categories; folded: the size of a rank score."""
-
-    feature: int
-    table: Floats
-    missing: float
-    largest: float
-    ranked: bool
-    folded: bool
-
-
 @dataclass(frozen=True, eq=False)
 class _Sample:
-    """The associations in a sample: ``fixed`` of scores in the baseline, ``own`` (d, d) of scores in the sample itself,
-    the standard deviations (d,) that make correlations into slopes, and those of the scores before they were folded."""
+    """The associations in a sample of rows.
+
+    ``fixed``: of the scores that values have in the baseline; ``own`` (d, d): correlations of scores in the sample
+    itself; ``spread`` (d,): standard deviations that make correlations into slopes; ``fineness`` (d,): those of the
+    scores before they were folded.
+    """
 
     fixed: Association
     own: Floats
@@ -67,60 +41,78 @@ class _Sample:
 
 
 class JointCheck:
-    """The pairwise associations of one baseline, held against those of windows. Thread-safe.
+    """The check `joint` of one model. Thread-safe."""
 
-    Of the ``sample`` of each feature row r is one row of the training data.
+    def __init__(self, model: CheckedModel) -> None:
+        self._associations = PairwiseAssociations(model.profile, model.codes)
+        self._place = len(model.profile.features)
+        self._min_effect = model.min_effects[self._place]["joint"]
+
+    def findings(self, window: WindowView) -> Iterator[Finding]:
+        """One finding, where the joint distribution is looked at this time and there are enough rows."""
+        if window.jointly:
+            design_effect = window.sample_design_effect
+            found = self._associations.compared(window.rows.codes, design_effect, self._min_effect, window.paced)
+            if found is not None:
+                yield Finding(self._place, "joint", found)
+
+
+class PairwiseAssociations:
+    """The associations of all pairs of features in one baseline, compared with those of windows. Thread-safe.
+
+    Row r of the ``sample`` of every feature is the same row of the training data.
     """
 
-    def __init__(self, baseline: Profile, codes: Sequence[Codes]) -> None:
-        self._baseline, self._codes = baseline, codes
-        self._columns = _columns(baseline, codes)
+    def __init__(self, profile: Profile, codes: Sequence[Codes]) -> None:
+        self._profile, self._codes = profile, codes
+        self._columns = columns_of(profile, codes)
         self._features = np.array([column.feature for column in self._columns], dtype=np.intp)
-        self._pairs = _Pairs.of(self._columns)
-        self._before: Optional[_Sample] = None
+        self._pairs = Pairs.of(self._columns)
+        self._baseline: Optional[_Sample] = None
 
-    def evidence(
-        self, codes: CodeRows, pause: Callable[[], None], design_effect: float = 1.0, limit: float = 0.0
-    ) -> Optional[JointEvidence]:
-        """What the window's sample of whole rows (F, m) shows; nothing with too few rows, or features that vary.
+    def compared(
+        self, codes: CodeRows, design_effect: float = 1.0, min_effect: float = 0.0, paced: Pace = NO_PAUSE
+    ) -> Optional[Evidence]:
+        """What a window's sample of whole rows (F, m) shows; ``None`` with too few rows or no features that vary.
 
-        ``design_effect`` >= 1: rows for each one that is as good as independent. ``pause`` is called every few
-        milliseconds, for a background thread to let requests through. The pair that differs most surely is chosen among
-        those whose correlation changed by ``limit`` or more, if any did: a small change must not hide a large one.
+        ``design_effect`` >= 1: so many rows stand for one independent row. The pair that differs most surely is
+        reported, among those whose correlation changed by ``min_effect`` or more if any did: a small change must not
+        hide a large one. The p-value is that of no change in any pair; ``statistic`` is the change of the pair's
+        correlation, ``effect`` its size, at most 1.
         """
         rows = codes.shape[1] / design_effect
-        fewest = min(rows, self._baseline.sample_rows)
+        fewest = min(rows, self._profile.sample_rows)
         pairs = self._pairs.of_bounded_products(fewest)
         if fewest < LEAST_ROWS or not pairs.any():
             return None
-        before, after = self._known(pause), self._measured(list(codes[self._features]), pause)
+        before, after = self._in_baseline(paced), self._measured(list(codes[self._features]), paced)
+        # three measures must agree: scores as they are in the baseline, scores within each sample, and slopes
         own = np.where(self._pairs.too_coarse(after.fineness / before.fineness), np.nan, after.own)
         others = [(before.own, own), (before.own, _slopes(after, before))]
         found = change(replace(after.fixed, rows=rows), before.fixed, others, pairs)
-        pause()
-        large = np.abs(found.r) >= limit
+        large = np.abs(found.r) >= min_effect
         best = int((np.where(large, found.p_value, np.inf) if large.any() else found.p_value).argmin())
         one, other = sorted(self._features[i[best]] for i in np.nonzero(pairs))
-        features = self._baseline.features
+        names = (self._profile.features[one].name, self._profile.features[other].name)
         statistic = float(found.r[best])
         p_value = min(float(found.p_value[best]) * len(found.p_value), 1.0)
-        return JointEvidence(p_value, statistic, min(abs(statistic), 1.0), (features[one].name, features[other].name))
+        return Evidence(p_value, statistic, min(abs(statistic), 1.0), min_effect, pair=names)
 
-    def _known(self, pause: Callable[[], None]) -> _Sample:
+    def _in_baseline(self, paced: Pace) -> _Sample:
         """The baseline's associations: measured when first needed, since that takes longer than a model may load."""
-        if self._before is None:
+        if self._baseline is None:
             by_feature = {
-                i: sample_codes(self._baseline.features[i], self._codes[i]) for i in set(self._features.tolist())
+                i: sample_codes(self._profile.features[i], self._codes[i]) for i in set(self._features.tolist())
             }
-            self._before = self._measured([by_feature[i] for i in self._features.tolist()], pause)
-        return self._before
+            self._baseline = self._measured([by_feature[i] for i in self._features.tolist()], paced)
+        return self._baseline
 
-    def _measured(self, codes: Sequence[CodeRows], pause: Callable[[], None]) -> _Sample:
+    def _measured(self, codes: Sequence[CodeRows], paced: Pace) -> _Sample:
         """The associations in m rows, given as the codes (m,) of each column's feature."""
         rows, shape = len(codes[0]), (len(codes), len(codes[0]))
         fixed, own, present = np.empty(shape), np.empty(shape), np.empty(shape, dtype=bool)
         largest, spread, fineness = np.empty((3, shape[0]))
-        for i, (column, row) in enumerate(zip(self._columns, codes)):
+        for i, (column, row) in enumerate(paced(zip(self._columns, codes))):
             known = np.not_equal(row, MISSING_CODE, out=present[i])
             scores = column.table.take(row, mode="clip")
             fixed[i], _ = _standardised(np.where(known, scores, column.missing))
@@ -131,54 +123,20 @@ class JointCheck:
             if column.folded:
                 own[i], spread[i] = _standardised(np.abs(scores), known)
             largest[i] = np.abs(own[i]).max()
-            pause()
         spans = [slice(start, start + _BLOCK) for start in range(0, rows, _BLOCK)]
-        found = association((fixed[:, span] for span in spans), rows, pause)
+        found = association((fixed[:, span] for span in paced(spans)), rows)
         complete = bool(present.all())
         blocks = None if complete else (present[:, span].astype(np.float64) for span in spans)
-        r = correlations((own[:, span] for span in spans), blocks, pause)
-        r[~_bounded(largest, rows) | (largest == 0) | (largest == 0)[:, None]] = np.nan
+        r = correlations((own[:, span] for span in paced(spans)), blocks)
+        r[~bounded(largest, rows) | (largest == 0) | (largest == 0)[:, None]] = np.nan
         return _Sample(found, r, spread, fineness)
 
 
-@dataclass(frozen=True, eq=False)
-class _Pairs:
-    """Which columns (d, d) are of two features and can be held against each other, and their largest scores (d,)."""
-
-    different: npt.NDArray[np.bool_]
-    folded: npt.NDArray[np.bool_]
-    largest: Floats
-
-    @classmethod
-    def of(cls, columns: Sequence[_Column]) -> _Pairs:
-        feature, ranked, folded = (
-            np.array([getattr(column, name) for column in columns]) for name in ("feature", "ranked", "folded")
-        )
-        different = np.triu(feature[:, None] != feature)
-        # what a category has to do with spreads changes with its share alone
-        category = np.logical_not(ranked)
-        different &= ~(np.logical_and.outer(category, folded) | np.logical_and.outer(folded, category))
-        return cls(different, np.logical_or.outer(folded, folded), np.array([column.largest for column in columns]))
-
-    def of_bounded_products(self, rows: float) -> npt.NDArray[np.bool_]:
-        return self.different & _bounded(self.largest, rows)
-
-    def too_coarse(self, fineness: Floats) -> npt.NDArray[np.bool_]:
-        """Pairs with folded scores where many of the window's values of either have become one, which folds them
-        elsewhere; ``fineness`` (d,) of the window's ranks relative to the baseline's."""
-        coarse = fineness < LEAST_FINENESS
-        return self.folded & np.logical_or.outer(coarse, coarse)
-
-
-def _bounded(largest: Floats, rows: float) -> npt.NDArray[np.bool_]:
-    """Whether no few rows decide: of two rare categories, at least `LEAST_EXPECTED` rows in both are to be expected."""
-    bounded: npt.NDArray[np.bool_] = LEAST_EXPECTED * np.outer(largest, largest) ** 2 <= rows
-    return bounded
-
-
 def _standardised(x: Floats, present: Optional[npt.NDArray[np.bool_]] = None) -> tuple[Floats, float]:
-    """``x`` (m,) with mean 0 and variance 1 over what is present, and 0 elsewhere or where it does not vary; and the
-    standard deviation that it had."""
+    """``x`` (m,) made to have mean 0 and variance 1 over what is present, and its standard deviation before.
+
+    0 where it is not present, and everywhere if it does not vary.
+    """
     known = present is None or bool(present.all())
     values = x if present is None or known else x[present]
     rows = max(len(values), 1)
@@ -192,49 +150,13 @@ def _standardised(x: Floats, present: Optional[npt.NDArray[np.bool_]] = None) ->
 
 
 def _slopes(window: _Sample, baseline: _Sample) -> Floats:
-    """The window's correlations as they would be with the spreads of the baseline and the same effect of one feature on
-    the other: no smaller where most rows have come to be of one category, or one value."""
+    """The window's correlations as they would be with the spreads of the baseline and the same slopes.
+
+    A correlation falls where most rows have one category or one value, though one feature's effect on the other is
+    unchanged; this measure does not.
+    """
     ratio = baseline.spread / np.maximum(window.spread, 1e-9)
     return np.clip(window.own * np.outer(ratio, ratio), -1, 1)
-
-
-def _columns(baseline: Profile, codes: Sequence[Codes]) -> list[_Column]:
-    """At most `LARGEST_COLUMNS`: of each feature its scores, the most important first; then, as far as there is room,
-    their folded scores."""
-    plain: list[_Column] = []
-    folded: list[_Column] = []
-    for i in sorted(range(len(codes)), key=lambda i: -baseline.features[i].importance):
-        feature, code = baseline.features[i], codes[i]
-        if isinstance(code, NumericCodes):
-            scores, weights = (code.below + code.at) / 2 - 0.5, code.at - code.below
-            ranked = len(code.distinct) > 2
-            plain.append(_column(i, scores, weights, ranked))
-            if ranked:
-                folded.append(replace(_column(i, np.abs(scores), weights, ranked), folded=True))
-        elif isinstance(feature, CategoricalBaseline):
-            plain += _category_columns(i, feature)
-        plain = [column for column in plain if column.largest <= LARGEST_SCORE]
-        if len(plain) >= LARGEST_COLUMNS:
-            break
-    return (plain + [column for column in folded if column.largest <= LARGEST_SCORE])[:LARGEST_COLUMNS]
-
-
-def _category_columns(i: int, feature: CategoricalBaseline) -> list[_Column]:
-    """One column for each of the commonest categories, one in all where there are two: these mirror each other."""
-    categories = len(feature.categories)
-    counts = np.bincount(feature.sample[feature.sample != MISSING_CODE], minlength=categories + 1)
-    weights = counts / max(counts.sum(), 1)
-    chosen = 1 if categories == 2 else min(categories, CATEGORIES)
-    return [_column(i, table, weights, ranked=False) for table in np.eye(chosen, categories + 1)]
-
-
-def _column(feature: int, table: Floats, weights: Floats, ranked: bool) -> _Column:
-    """The column of scores ``table`` by code, when the sample has these shares ``weights`` of each code."""
-    mean = float(table @ weights)
-    deviation = float(np.sqrt((table - mean) ** 2 @ weights))
-    sizes = np.abs(table - mean)[weights > 0]
-    largest = float(sizes.max()) / deviation if deviation > 1e-9 else np.inf
-    return _Column(feature, table, mean, largest, ranked, folded=False)
 
 
 def sample_codes(feature: FeatureBaseline, code: Codes) -> CodeRows:

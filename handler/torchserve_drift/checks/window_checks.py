@@ -1,117 +1,54 @@
-"""All checks of every feature in one window: statistics, effects and p-values, before any verdict."""
+"""All checks of one window: statistics, effects and p-values, before any verdict."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Callable
+from importlib import import_module
+from typing import cast
 
-import numpy as np
-
-from torchserve_drift.baseline.profile import FeatureBaseline, Profile
-from torchserve_drift.checks.categorical import CategoricalChecks
-from torchserve_drift.checks.changepoint import CusumChecks
-from torchserve_drift.checks.evidence import Evidence, Found
-from torchserve_drift.checks.joint import JointCheck
-from torchserve_drift.checks.numeric import NumericChecks
-from torchserve_drift.settings.settings import Settings, Thresholds
-from torchserve_drift.stats import proportions
+from torchserve_drift.checks.catalogue import CHECKS, FEWEST_JOINT
+from torchserve_drift.checks.evidence import CheckedModel, CheckGroup, Evidence, WindowEvidence, WindowView
 from torchserve_drift.stats.clusters import sample_design_effect
-from torchserve_drift.verdicts.budget import FEWEST_JOINT
-from torchserve_drift.verdicts.min_effects import gate_of, joint_gate_of, thresholds_of
-from torchserve_drift.window import layout as at
 from torchserve_drift.window.clusters import DesignEffects
-from torchserve_drift.window.coding import Codes
-from torchserve_drift.window.layout import Layout
 from torchserve_drift.window.merge import WindowRows
-from torchserve_drift.window.tally import Floats
-
-NUMERIC_CHECKS = ("ks", "cusum", "mean", "std", "range", "missing", "wrong_type")
-CATEGORICAL_CHECKS = ("chi2", "cusum", "frequency", "new_category", "missing", "wrong_type")
+from torchserve_drift.window.pacing import NO_PAUSE, Pace
 
 
-class Checks:
-    """The checks of one baseline. Thread-safe after construction."""
+class WindowChecks:
+    """The checks of one model. Thread-safe."""
 
-    def __init__(self, baseline: Profile, settings: Settings, layout: Layout, codes: Sequence[Codes]) -> None:
-        features = baseline.features
-        limits = [thresholds_of(feature, settings) for feature in features]
-        gates = [gate_of(feature, settings.alarms) for feature in features]
-        self._layout = layout
-        self._design_effects = DesignEffects(baseline, layout)
-        self._values = _Values(features, limits, layout)
-        self._numeric = NumericChecks(features, limits, gates, layout, codes)
-        self._cusum = CusumChecks(features, limits, layout)
-        self._joint = JointCheck(baseline, codes)
-        self._joint_gate = joint_gate_of(baseline, settings.alarms)
-        self._categorical = CategoricalChecks(features, limits, gates, layout)
+    def __init__(self, model: CheckedModel) -> None:
+        self._features = model.layout.features
+        self._design_effects = DesignEffects(model.profile, model.layout)
+        # each group once, in the order of its first check
+        self._groups = [_group(path)(model) for path in dict.fromkeys(check.computed_by for check in CHECKS.values())]
 
-    def evidence(self, window: WindowRows, pause: Callable[[], None], *, jointly: bool = True) -> Found:
-        """All checks of ``window``, those of the joint distribution only if ``jointly``; a check without a value to
-        look at is left out."""
-        of_spans = self._design_effects.of(window.spans)
-        effects = of_spans[-1]
-        found: list[dict[str, Evidence]] = [{} for _ in range(self._layout.features)]
-        for index, checks in self._numeric.evidence(window, effects, pause).items():
-            found[index].update(checks)
-        for index, checks in self._categorical.evidence(window.tally, effects, pause):
-            found[index].update(checks)
-        for index, evidence in self._cusum.evidence(window.spans, of_spans, pause):
-            found[index]["cusum"] = evidence
-        of_absence = self._design_effects.of_absence(window.tally)
-        for index, name, evidence in self._values.evidence(window.tally, of_absence):
-            found[index][name] = evidence
-        if len(found) < FEWEST_JOINT:
-            return Found(found, effects.tolist(), ())
-        alike = float(sample_design_effect(effects.max(), window.sample_rows / max(window.rows, 1)))
-        if not jointly:
-            return Found([*found, None], [*effects.tolist(), alike], ())
-        joint = self._joint.evidence(window.codes, pause, alike, self._joint_gate)
-        return Found(
-            [*found, {} if joint is None else {"joint": Evidence(*joint[:3], self._joint_gate)}],
-            [*effects.tolist(), alike],
-            () if joint is None else joint.pair,
+    def evidence(self, rows: WindowRows, paced: Pace = NO_PAUSE, *, jointly: bool = True) -> WindowEvidence:
+        """All checks of a window; those of the joint distribution only if ``jointly``."""
+        window = self._view(rows, paced, jointly=jointly)
+        found: list[dict[str, Evidence]] = [{} for _ in range(self._features + 1)]
+        for group in self._groups:
+            for finding in group.findings(window):
+                found[finding.feature][finding.check] = finding.evidence
+        *features, joint = found
+        design_effects = window.design_effects.tolist()
+        if self._features < FEWEST_JOINT:
+            return WindowEvidence(features, design_effects)
+        return WindowEvidence([*features, joint if jointly else None], [*design_effects, window.sample_design_effect])
+
+    def _view(self, rows: WindowRows, paced: Pace, *, jointly: bool) -> WindowView:
+        of_spans = self._design_effects.of(rows.spans)
+        sampled = rows.sample_rows / max(rows.rows, 1)
+        return WindowView(
+            rows,
+            of_spans,
+            self._design_effects.of_absence(rows.tally),
+            float(sample_design_effect(of_spans[-1].max(), sampled)),
+            jointly and self._features >= FEWEST_JOINT,
+            paced,
         )
 
 
-class _Values:
-    """The checks for missing values and for values of a wrong type, of all features at once."""
-
-    def __init__(self, features: Sequence[FeatureBaseline], limits: Sequence[Thresholds], layout: Layout) -> None:
-        self._offsets = np.array(layout.offsets)
-        self._missing = np.array([feature.missing for feature in features], dtype=np.float64)
-        self._rows = self._missing + [feature.count for feature in features]
-        self._missing_limits = [limit.missing_shift for limit in limits]
-        self._type_limits = [limit.wrong_type_ratio for limit in limits]
-
-    def evidence(self, tally: Floats, design_effects: Floats) -> Iterator[tuple[int, str, Evidence]]:
-        """Place, name and evidence, of every feature that has, or lacks, a value in the window.
-
-        Missing values are judged among those of the right type; training data has no others.
-        """
-        mistyped, missing = (tally[self._offsets + kind] for kind in (at.MISTYPED, at.MISSING))
-        rows = tally[self._offsets + at.VALID] + missing
-        changes = np.abs(missing / np.maximum(rows, 1) - self._missing / np.maximum(self._rows, 1))
-        p_values = _shares_p(self._missing, self._rows, missing, rows, design_effects)
-        shares = missing / np.maximum(rows, 1)
-        for i in np.flatnonzero(rows):
-            yield (
-                int(i),
-                "missing",
-                Evidence(float(p_values[i]), float(shares[i]), float(changes[i]), self._missing_limits[i]),
-            )
-        rows = rows + mistyped
-        p_values = _shares_p(np.zeros_like(mistyped), self._rows, mistyped, rows, design_effects)
-        shares = mistyped / np.maximum(rows, 1)
-        for i in np.flatnonzero(rows):
-            yield (
-                int(i),
-                "wrong_type",
-                Evidence(float(p_values[i]), float(shares[i]), float(shares[i]), self._type_limits[i]),
-            )
-
-
-def _shares_p(before: Floats, rows_before: Floats, now: Floats, rows: Floats, design_effects: Floats) -> Floats:
-    """Two-sided p-values of the shares of effective rows."""
-    effective = np.floor(rows / design_effects)
-    hits = np.minimum(np.round(now / design_effects), effective)
-    return proportions.two_proportions_p(before, rows_before, hits, effective)
+def _group(path: str) -> type[CheckGroup]:
+    """The class that a declaration names."""
+    module, _, name = path.partition(".")
+    return cast("type[CheckGroup]", getattr(import_module(f"torchserve_drift.checks.{module}"), name))

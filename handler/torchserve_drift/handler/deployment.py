@@ -64,7 +64,6 @@ def _baseline_path(context: Any) -> Path:
 
 def _monitor(context: Any) -> Monitor:
     from torchserve_drift.baseline.baseline import Baseline
-    from torchserve_drift.monitoring.background import Duties
     from torchserve_drift.monitoring.monitor import Monitor
     from torchserve_drift.port.snapshot_files import Board
     from torchserve_drift.settings.settings import Settings
@@ -74,12 +73,15 @@ def _monitor(context: Any) -> Monitor:
     version = str((context.manifest or {}).get("model", {}).get("modelVersion", "1.0"))
     root = shared_root()
     directory = _prepared(root, _model_dir(context), settings) if root is not None else None
-    monitor = Monitor(
-        baseline, settings, model_name=str(context.model_name), model_version=version, directory=directory
+    files = Board(root, settings.export.address) if root is not None and directory is not None else None
+    return Monitor(
+        baseline,
+        settings,
+        model_name=str(context.model_name),
+        model_version=version,
+        directory=directory,
+        snapshot_files=files,
     )
-    if root is not None and directory is not None:
-        monitor.duties = Duties(monitor, Board(root, settings.export.address))
-    return monitor
 
 
 def _section(context: Any) -> Any:

@@ -54,7 +54,7 @@ class DriftMixin:
         if monitor is None:
             return
         try:
-            counters = monitor.store.writer.counters
+            counters = monitor.counters
             for reason, count in batch.rejected().items():
                 counters.reject(reason, count)
             if batch.unknown:

@@ -7,49 +7,40 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Callable, Optional
 
+from torchserve_drift.checks.catalogue import CHECKS, MinEffect, min_effect_settings
 from torchserve_drift.errors import ConfigError
 from torchserve_drift.settings import values
 from torchserve_drift.settings.values import Window
 
-__all__ = ["POLICIES", "PREFIX", "Alarms", "Export", "Settings", "Thresholds", "Window"]
+__all__ = ["POLICIES", "PREFIX", "Alarms", "Export", "Settings", "Window"]
 
 PREFIX = "TORCHSERVE_DRIFT_"
 POLICIES = values.POLICIES
+
+
+OF_ALL_FEATURES = min_effect_settings(of_all_features=True)
+"""Minimum effects in ``alarms.min_effect``, by their keys."""
+
+OF_ONE_FEATURE = min_effect_settings(of_all_features=False)
+"""Minimum effects in ``features.<name>``, by their keys."""
 
 
 @dataclass(frozen=True)
 class Alarms:
     """The rule by which checks become verdicts.
 
-    ``false_alarm_interval`` and ``quiet_for`` in seconds, ``alpha`` in (0, 1); ``min_effect_learned``:
-    no limit is below what the baseline's own spans of time differ by.
+    ``false_alarm_interval`` and ``quiet_for`` in seconds, ``alpha`` in (0, 1); ``min_effects`` by the key of the
+    setting; ``min_effect_learned``: no minimum effect is below what the baseline's own spans of time differ by.
     """
 
     policy: str = "budget"
     false_alarm_interval: float = 30 * 86400.0
     alpha: float = 0.05
     quiet_for: float = 300.0
-    min_effect_ks: float = 0.1
-    min_effect_cramers_v: float = 0.1
-    min_effect_joint: float = 0.1
+    min_effects: Mapping[str, float] = field(
+        default_factory=lambda: {key: setting.default or 0.0 for key, setting in OF_ALL_FEATURES.items()}
+    )
     min_effect_learned: bool = False
-
-
-@dataclass(frozen=True)
-class Thresholds:
-    """Limits of one feature's threshold checks; a check fails beyond, never at, its limit.
-
-    ``mean_shift`` in the feature's unit (``None``: 0.25 of the baseline's standard deviation), ``std_shift`` as a
-    share of the baseline's standard deviation, the others shares of rows.
-    """
-
-    mean_shift: Optional[float] = None
-    std_shift: float = 0.1
-    frequency_shift: float = 0.05
-    new_category_ratio: float = 0.0
-    missing_shift: float = 0.02
-    range_ratio: float = 0.01
-    wrong_type_ratio: float = 0.01
 
 
 @dataclass(frozen=True)
@@ -87,7 +78,7 @@ class Settings:
     min_rows: int = 200
     evaluate_every: float = 15.0
     alarms: Alarms = field(default_factory=Alarms)
-    features: Mapping[str, Thresholds] = field(default_factory=dict)
+    features: Mapping[str, Mapping[str, Optional[float]]] = field(default_factory=dict)
     export: Export = field(default_factory=Export)
     state_dir: Optional[str] = None
 
@@ -117,22 +108,30 @@ class Settings:
         except (ValueError, OverflowError, RecursionError) as error:  # a section within itself, 5,000 digits
             raise ConfigError(f"drift must be a section of plain values, got one with {type(error).__name__}") from None
 
-    def thresholds(self, feature: str) -> Thresholds:
-        """The limits of ``feature``: its own, or the defaults."""
-        return self.features.get(feature, Thresholds())
+    def min_effect(self, feature: str, check: str) -> Optional[float]:
+        """The minimum effect that the user wants of a check of ``feature``, or its default.
+
+        In the unit of the setting; ``None``: the default follows from the baseline. KeyError for a check without one.
+
+        Examples
+        --------
+        >>> Settings.from_mapping({"features": {"age": {"std_shift": 0.3}}}).min_effect("age", "std")
+        0.3
+        """
+        setting = CHECKS[check].min_effect
+        if setting is None:
+            raise KeyError(check)
+        if setting.of_all_features:
+            return self.alarms.min_effects[setting.key]
+        return self.features.get(feature, {}).get(setting.key, setting.default)
 
 
-_SHARE = values.number(0, 1)
-_ANY = values.number(0, 1e300)
-_THRESHOLDS: Mapping[str, Callable[[object, str], Any]] = {
-    "mean_shift": values.optional(_ANY),
-    "std_shift": _ANY,
-    "frequency_shift": _SHARE,
-    "new_category_ratio": _SHARE,
-    "missing_shift": _SHARE,
-    "range_ratio": _SHARE,
-    "wrong_type_ratio": _SHARE,
-}
+def _min_effect_readers(settings: Mapping[str, MinEffect]) -> dict[str, Callable[[object, str], Any]]:
+    readers = {key: values.number(0, setting.largest) for key, setting in settings.items()}
+    return {key: values.optional(read) if settings[key].default is None else read for key, read in readers.items()}
+
+
+_OF_ONE_FEATURE = _min_effect_readers(OF_ONE_FEATURE)
 _EXPORT: Mapping[str, Callable[[object, str], Any]] = {
     "address": values.address,
     "torchserve_metrics": values.boolean,
@@ -148,12 +147,7 @@ _ALARMS: Mapping[str, Callable[[object, str], Any]] = {
     "alpha": values.number(0, 0.5, above=True),
     "quiet_for": values.seconds,
 }
-_MIN_EFFECT: Mapping[str, Callable[[object, str], Any]] = {
-    "ks": _SHARE,
-    "cramers_v": _SHARE,
-    "joint": _SHARE,
-    "learned": values.boolean,
-}
+_MIN_EFFECT = {**_min_effect_readers(OF_ALL_FEATURES), "learned": values.boolean}
 _TOP: Mapping[str, Callable[[object, str], Any]] = {
     "baseline": values.text,
     "inputs": values.inputs,
@@ -170,15 +164,16 @@ def _settings(tree: dict[str, Any]) -> Settings:
     section = _section(tree.pop("alarms", None), "alarms")
     effect = section.pop("min_effect", None)
     effect = {"learned": True} if effect == "learned" else effect
-    effects = _read(_section(effect, "alarms.min_effect"), _MIN_EFFECT, "alarms.min_effect.")
+    min_effects = _read(_section(effect, "alarms.min_effect"), _MIN_EFFECT, "alarms.min_effect.")
+    learned = min_effects.pop("learned", False)
     alarms = _read(section, _ALARMS, "alarms.", "min_effect")
     features = _section(tree.pop("features", None), "features")
     export = _section(tree.pop("export", None), "export")
     return Settings(
-        alarms=Alarms(**alarms, **{f"min_effect_{name}": value for name, value in effects.items()}),
+        alarms=Alarms(**alarms, min_effects={**Alarms().min_effects, **min_effects}, min_effect_learned=learned),
         features={
-            name: Thresholds(**_read(_section(limits, f"features.{name}"), _THRESHOLDS, f"features.{name}."))
-            for name, limits in features.items()
+            name: _read(_section(own, f"features.{name}"), _OF_ONE_FEATURE, f"features.{name}.")
+            for name, own in features.items()
         },
         export=_export(_read(export, _EXPORT, "export.")),
         **_read(tree, _TOP, "", "alarms", "export", "features"),

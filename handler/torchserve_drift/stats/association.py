@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import repeat
-from typing import Callable, NamedTuple, Optional
+from typing import NamedTuple, Optional
 
 import numpy as np
 import numpy.typing as npt
@@ -55,15 +55,13 @@ def own_rank_scores(counts: npt.NDArray[np.integer]) -> Floats:
     return (at - counts / 2) / float(at[-1]) - 0.5
 
 
-def association(columns: Iterable[Floats], rows: int, pause: Callable[[], None]) -> Association:
+def association(columns: Iterable[Floats], rows: int) -> Association:
     """The associations of d columns that each have mean 0 and variance 1, or are 0 throughout, over all rows.
 
     Parameters
     ----------
     columns
         Blocks (d, b) of them, together ``rows`` rows, at least one.
-    pause
-        Called after each block.
 
     Notes
     -----
@@ -80,7 +78,6 @@ def association(columns: Iterable[Floats], rows: int, pause: Callable[[], None])
         own = [(x2 * x2).sum(axis=1), (x3 * x3).sum(axis=1)]
         sums = found if not sums else [total.__iadd__(part) for total, part in zip(sums, found)]
         alone = own if not alone else [total.__iadd__(part) for total, part in zip(alone, own)]
-        pause()
     r, m22, m31, m33, m42, m51 = (total / rows for total in sums)
     m40, m60 = (total / rows for total in alone)
     np.clip(r, -1, 1, out=r)
@@ -90,7 +87,7 @@ def association(columns: Iterable[Floats], rows: int, pause: Callable[[], None])
     return Association(float(rows), r, np.maximum(second, 0), third)
 
 
-def correlations(columns: Iterable[Floats], present: Optional[Iterable[Floats]], pause: Callable[[], None]) -> Floats:
+def correlations(columns: Iterable[Floats], present: Optional[Iterable[Floats]]) -> Floats:
     """Correlations (d, d) over the rows in which both columns have a value.
 
     Parameters
@@ -110,7 +107,6 @@ def correlations(columns: Iterable[Floats], present: Optional[Iterable[Floats]],
     for x, known in zip(columns, repeat(None) if present is None else present):
         products = products + x @ x.T
         rows = rows + (float(x.shape[1]) if known is None else known @ known.T)
-        pause()
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.clip(products / rows, -1, 1)
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from torchserve_drift.baseline.profile import Profile, Variation
-from torchserve_drift.checks.joint import JointCheck, sample_codes
+from torchserve_drift.checks.joint import PairwiseAssociations, sample_codes
 from torchserve_drift.stats.chisquare import share_distance
 from torchserve_drift.window.coding import codes_for
 
@@ -82,14 +82,10 @@ def joint(baseline: Profile, spans: Counts, count: int) -> Floats:
     """
     codes = codes_for(baseline)
     sample = np.array([sample_codes(feature, code) for feature, code in zip(baseline.features, codes)])
-    check = JointCheck(baseline, codes)
-    found = (check.evidence(sample[:, spans == span], _go_on) for span in range(count))
+    associations = PairwiseAssociations(baseline, codes)
+    found = (associations.compared(sample[:, spans == span]) for span in range(count))
     # products of matrices differ in their last digits from machine to machine, and the artifact must not
     return np.array([0.0 if evidence is None else round(evidence.effect, _DIGITS) for evidence in found])
-
-
-def _go_on() -> None:
-    """Nobody waits while a baseline is built."""
 
 
 def second_extremes(lows: Floats, highs: Floats) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""Checks to verdicts: what is small enough a p-value, and what is large enough a difference, under each policy."""
+"""Evidence to verdicts: whether a p-value is small enough and an effect large enough, under each policy."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Callable, Optional
 
-from torchserve_drift.checks.evidence import AT_LEAST, Evidence, FeatureEvidence
+from torchserve_drift.checks.catalogue import CHECKS, EFFECT, P_VALUE, Check
+from torchserve_drift.checks.evidence import Evidence, FeatureEvidence
 from torchserve_drift.settings.settings import Alarms
 from torchserve_drift.verdicts.budget import Budget
 from torchserve_drift.verdicts.report import CheckResult
-
-_CLASSIC_TESTS = frozenset(("ks", "chi2"))
-_CLASSIC_LIMITS = frozenset(("mean", "std", "frequency", "new_category"))
+from torchserve_drift.window.pacing import NO_PAUSE, Pace
 
 
 @dataclass(frozen=True)
@@ -23,41 +22,38 @@ class FeatureVerdict:
     checks: Mapping[str, CheckResult]
 
 
-WindowEvidence = Optional[Sequence[Optional[FeatureEvidence]]]
-"""Evidence of every feature in one window; ``None`` where the window has too few rows for a verdict, or where this look
-was not at the feature."""
+ItemEvidence = Optional[Sequence[Optional[FeatureEvidence]]]
+"""The evidence on each item of the budget in one window; ``None`` for an item that was not looked at this time, and for
+a window with too few rows."""
 
-WindowVerdicts = Optional[list[Optional[FeatureVerdict]]]
-"""Verdicts, ``None`` where there is no evidence."""
+ItemVerdicts = Optional[list[Optional[FeatureVerdict]]]
+"""The verdicts on them, ``None`` where there is no evidence."""
 
 Level = Callable[[int, int, str], float]
-"""The alpha of a window's feature's check."""
+"""The alpha of a window's item's check."""
 
 
-def judge(
-    windows: Sequence[WindowEvidence], alarms: Alarms, level: Level, pause: Callable[[], None] = lambda: None
-) -> list[WindowVerdicts]:
+def judge(windows: Sequence[ItemEvidence], alarms: Alarms, level: Level, paced: Pace = NO_PAUSE) -> list[ItemVerdicts]:
     """The verdicts of one evaluation: a feature has drifted in a window if any of its checks fails there.
 
-    Under every policy but ``classic`` a check fails iff its p-value (or its bound) is below alpha, and its effect
-    exceeds its limit or, of the checks in `evidence.AT_LEAST`, reaches it. ``pause`` is called after each feature.
+    Under every policy but ``classic`` a check fails if its p-value (or its bound) is below alpha and its effect exceeds
+    its minimum effect or, if its declaration says so, equals it.
     """
-    outcome = _classic if alarms.policy == "classic" else _gated
+    outcome = _classic if alarms.policy == "classic" else _significant_and_large
 
-    def verdict(w: int, f: int, feature: Optional[FeatureEvidence]) -> Optional[FeatureVerdict]:
-        if feature is None:
+    def verdict(w: int, i: int, evidence: Optional[FeatureEvidence]) -> Optional[FeatureVerdict]:
+        if evidence is None:
             return None
-        checks = {name: outcome(name, check, level(w, f, name)) for name, check in feature.items()}
-        pause()
+        checks = {name: outcome(CHECKS[name], check, level(w, i, name)) for name, check in evidence.items()}
         return FeatureVerdict(any(check.failed for check in checks.values()), checks)
 
     return [
-        None if features is None else [verdict(w, f, feature) for f, feature in enumerate(features)]
-        for w, features in enumerate(windows)
+        None if window is None else [verdict(w, i, evidence) for i, evidence in enumerate(paced(window))]
+        for w, window in enumerate(windows)
     ]
 
 
-def common_level(windows: Sequence[WindowEvidence], alarms: Alarms) -> float:
+def common_level(windows: Sequence[ItemEvidence], alarms: Alarms) -> float:
     """The one alpha of an evaluation's p-values, under the policies without a budget.
 
     ``bonferroni``: alpha / p-values of this evaluation. ``benjamini-hochberg``: the largest p-value that this procedure
@@ -65,7 +61,7 @@ def common_level(windows: Sequence[WindowEvidence], alarms: Alarms) -> float:
     """
     if alarms.policy == "classic":
         return alarms.alpha
-    p_values = sorted(_held(check) for check in _all_checks(windows))
+    p_values = sorted(_compared_with_alpha(check) for check in _all_checks(windows))
     total = max(len(p_values), 1)
     if alarms.policy == "bonferroni":
         return alarms.alpha / total
@@ -82,26 +78,29 @@ def budget_level(budget: Budget, alarms: Alarms, before: Optional[float], now: f
     return lambda w, f, check: min(budget.level(f, check, w, closed=closed[w]), alarms.alpha)
 
 
-def _all_checks(windows: Sequence[WindowEvidence]) -> Iterator[Evidence]:
-    for features in windows:
-        for feature in features or ():
-            yield from (feature or {}).values()
+def _all_checks(windows: Sequence[ItemEvidence]) -> Iterator[Evidence]:
+    for window in windows:
+        for evidence in window or ():
+            yield from (evidence or {}).values()
 
 
-def _held(check: Evidence) -> float:
-    return check.p_value if check.bound is None else check.bound
+def _compared_with_alpha(evidence: Evidence) -> float:
+    return evidence.p_value if evidence.bound is None else evidence.bound
 
 
-def _gated(name: str, check: Evidence, alpha: float) -> CheckResult:
-    large = check.effect >= check.limit if name in AT_LEAST else check.effect > check.limit
-    return _result(check, alpha, check.limit, large and _held(check) < alpha)
+def _significant_and_large(check: Check, evidence: Evidence, alpha: float) -> CheckResult:
+    effect, least = evidence.effect, evidence.min_effect
+    large = effect >= least if check.fails_at_min_effect else effect > least
+    return _result(evidence, alpha, least, failed=large and _compared_with_alpha(evidence) < alpha)
 
 
-def _classic(name: str, check: Evidence, alpha: float) -> CheckResult:
-    if name in _CLASSIC_TESTS:
-        return _result(check, alpha, None, check.p_value < alpha)
-    return _result(check, None, check.limit, name in _CLASSIC_LIMITS and check.effect > check.limit)
+def _classic(check: Check, evidence: Evidence, alpha: float) -> CheckResult:
+    """The textbook's rule, without any correction for the number of tests."""
+    if check.classic == P_VALUE:
+        return _result(evidence, alpha, None, failed=evidence.p_value < alpha)
+    failed = check.classic == EFFECT and evidence.effect > evidence.min_effect
+    return _result(evidence, None, evidence.min_effect, failed=failed)
 
 
-def _result(check: Evidence, alpha: Optional[float], limit: Optional[float], failed: bool) -> CheckResult:
-    return CheckResult(check.p_value, check.statistic, check.effect, alpha, limit, bool(failed))
+def _result(evidence: Evidence, alpha: Optional[float], min_effect: Optional[float], *, failed: bool) -> CheckResult:
+    return CheckResult(evidence.p_value, evidence.statistic, evidence.effect, alpha, min_effect, bool(failed))

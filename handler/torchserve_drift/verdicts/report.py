@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Optional
 
-JOINT = "_joint"
-"""The name under which the joint distribution of all features is reported; another ``_`` before it where taken."""
+JOINT_NAME = "_joint"
+"""The name under which the joint distribution is reported; one more ``_`` before it where a feature has that name."""
 
 STATES = ("ok", "drifted", "too_few_rows")
 

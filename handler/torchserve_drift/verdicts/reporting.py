@@ -1,4 +1,4 @@
-"""Verdicts to the report of an evaluation, which goes on from the report before it."""
+"""Verdicts to the report of an evaluation, which continues from the report before it."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from typing import Optional
 
 import numpy as np
 
-from torchserve_drift.checks.evidence import Found
+from torchserve_drift.checks.evidence import FeatureEvidence, WindowEvidence
 from torchserve_drift.settings.settings import Alarms
 from torchserve_drift.verdicts.budget import Budget
-from torchserve_drift.verdicts.judge import WindowVerdicts
+from torchserve_drift.verdicts.judge import ItemVerdicts
 from torchserve_drift.verdicts.report import FeatureReport, FeatureWindow, Report, WindowReport
 from torchserve_drift.window.merge import WindowRows
 
 
 @dataclass(frozen=True)
-class Look:
-    """One window at one evaluation: its rows, and, where they are enough, what was found and how it was judged."""
+class EvaluatedWindow:
+    """One window at one evaluation: its rows and, where they are enough, what was found and how it was judged."""
 
     rows: WindowRows
-    found: Optional[Found]
-    verdicts: WindowVerdicts
+    evidence: Optional[WindowEvidence]
+    verdicts: ItemVerdicts
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """Whose report it is, and the rule by which drift ends."""
+class ReportBuilder:
+    """Makes the reports of one model. ``budget`` and ``alarms`` decide how long drift lasts."""
 
     model_name: str
     model_version: str
@@ -35,17 +35,14 @@ class Outcome:
     budget: Budget
     alarms: Alarms
 
-    def report(self, now: float, looks: Sequence[Look], before: Optional[Report]) -> Report:
-        """The report of an evaluation at ``now``, of one look at each window of the budget."""
+    def report(self, now: float, windows: Sequence[EvaluatedWindow], before: Optional[Report]) -> Report:
+        """The report of an evaluation at ``now``, of all windows of the budget, after the report ``before``."""
         past = {feature.name: feature.windows for feature in before.features} if before else {}
         features = tuple(
             FeatureReport(
-                part.name,
-                part.kind,
-                part.importance,
-                dict(self._windows(index, looks, past.get(part.name, {}), now)),
+                item.name, item.kind, item.importance, dict(self._windows(i, windows, past.get(item.name, {}), now))
             )
-            for index, part in enumerate(self.budget.parts)
+            for i, item in enumerate(self.budget.items)
         )
         labels = [window.label for window in self.budget.windows]
         return Report(
@@ -53,25 +50,27 @@ class Outcome:
             self.model_version,
             now,
             self.baseline_sha256,
-            {label: _window(label, look, features) for label, look in zip(labels, looks)},
+            {label: _window_report(label, window, features) for label, window in zip(labels, windows)},
             tuple(sorted(features, key=lambda feature: -feature.importance)),
         )
 
     def _windows(
-        self, index: int, looks: Sequence[Look], past: Mapping[str, FeatureWindow], now: float
+        self, i: int, windows: Sequence[EvaluatedWindow], past: Mapping[str, FeatureWindow], now: float
     ) -> Iterator[tuple[str, FeatureWindow]]:
-        for w, (window, look) in enumerate(zip(self.budget.windows, looks)):
+        """Item ``i`` of the budget in every window, by its label."""
+        for w, (window, evaluated) in enumerate(zip(self.budget.windows, windows)):
             before = _not_in_the_future(past.get(window.label), now)
-            if look.found is None or look.verdicts is None:  # too few rows for a verdict, but drift is not forgotten
-                yield window.label, self._as_it_was(w, replace(before, checks={}) if before else None, now)
+            if evaluated.evidence is None or evaluated.verdicts is None:
+                # too few rows for a verdict: the checks have no result, but drift is not forgotten
+                yield window.label, self._unchanged(w, replace(before, checks={}) if before else None, now)
                 continue
-            verdict = look.verdicts[index]
-            if verdict is None:  # not looked at: what was found last still stands
-                yield window.label, self._as_it_was(w, before, now)
+            verdict = evaluated.verdicts[i]
+            if verdict is None:  # not looked at this time: the last result still stands
+                yield window.label, self._unchanged(w, before, now)
                 continue
-            last_failed = now if verdict.drifted else before.last_failed if before is not None else None
             drifted = verdict.drifted or self._lasts(w, before, now)
             since = before.since if before is not None and before.drifted else now
+            last_failed = now if verdict.drifted else before.last_failed if before is not None else None
             yield (
                 window.label,
                 FeatureWindow(
@@ -79,32 +78,37 @@ class Outcome:
                     since if drifted else None,
                     verdict.checks,
                     last_failed,
-                    look.found.design_effects[index],
-                    look.found.pair if self.budget.parts[index].kind == "joint" else (),
+                    evaluated.evidence.design_effects[i],
+                    _pair_of(evaluated.evidence.features[i] or {}),
                 ),
             )
 
-    def _as_it_was(self, w: int, before: Optional[FeatureWindow], now: float) -> FeatureWindow:
+    def _unchanged(self, w: int, before: Optional[FeatureWindow], now: float) -> FeatureWindow:
         drifted, last = self._lasts(w, before, now), before or FeatureWindow(False, None, {})
         return replace(last, drifted=drifted, since=last.since if drifted else None)
 
     def _lasts(self, w: int, before: Optional[FeatureWindow], now: float) -> bool:
-        """Whether drift of which no check fails now goes on all the same: it ends after a while of quiet only."""
+        """Whether drift lasts although no check fails now; it ends after a quiet time, so that alerts do not flap."""
         if self.alarms.policy == "classic" or before is None or not before.drifted or before.last_failed is None:
             return False
         return now - before.last_failed < self.budget.quiet_seconds(w, self.alarms.quiet_for)
 
 
+def _pair_of(evidence: FeatureEvidence) -> tuple[str, ...]:
+    """The two features whose association changed most; none but for the joint distribution."""
+    return next((check.pair for check in evidence.values() if check.pair), ())
+
+
 def _not_in_the_future(before: Optional[FeatureWindow], now: float) -> Optional[FeatureWindow]:
-    """What was found before the clock was set back: as if it had been found just now, or it would last until then."""
+    """``before``, whose times are no later than ``now``: after the clock was set back, drift would last too long."""
     if before is None or before.last_failed is None or before.last_failed <= now:
         return before
     return replace(before, last_failed=now, since=min(before.since, now) if before.since is not None else None)
 
 
-def _window(label: str, look: Look, features: Sequence[FeatureReport]) -> WindowReport:
-    rows, sample_rows = look.rows.rows, look.rows.sample_rows
-    if look.verdicts is None:
+def _window_report(label: str, window: EvaluatedWindow, features: Sequence[FeatureReport]) -> WindowReport:
+    rows, sample_rows = window.rows.rows, window.rows.sample_rows
+    if window.verdicts is None:
         return WindowReport(rows, sample_rows, "too_few_rows", 0.0)
     drifted = [feature.importance for feature in features if feature.windows[label].drifted]
     return WindowReport(rows, sample_rows, "drifted" if drifted else "ok", min(1.0, float(np.sum(drifted))))

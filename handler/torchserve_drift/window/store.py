@@ -139,7 +139,11 @@ class Store:
                 part = slice(begin, begin + step)
                 self.append(rows[part], now, begins[part] if begins is not None else None)
 
-    def tend(self) -> None:
+    def notify_when_filling(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` whenever half of the ring has no room for rows."""
+        self.on_filling = callback
+
+    def check_file(self) -> None:
         """Mend what happened to our own file: deleted, it is written anew; full of garbage, it is begun anew.
 
         A process that found no room for a file tries again every now and then.

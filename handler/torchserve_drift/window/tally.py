@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Callable
-
 import numpy as np
 import numpy.typing as npt
 
@@ -12,6 +10,7 @@ from torchserve_drift.features.encoding import is_mistyped
 from torchserve_drift.window import layout as at
 from torchserve_drift.window.clusters import Counted, scores_of, starts_of, tally_requests, tally_sizes
 from torchserve_drift.window.layout import Layout
+from torchserve_drift.window.pacing import Pace
 
 Floats = npt.NDArray[np.float64]
 
@@ -25,7 +24,7 @@ class Tallier:
         self._scales = [scale_of(feature) for feature in baseline.features]
         self._scores = [scores_of(feature) for feature in baseline.features]
 
-    def tally(self, rows: Floats, begins: npt.NDArray[np.uint8], pause: Callable[[], None]) -> Floats:
+    def tally(self, rows: Floats, begins: npt.NDArray[np.uint8], paced: Pace) -> Floats:
         """The vector (length,) of ``rows`` (m, F): float64 values, categories as their index.
 
         ``begins`` (m,) is not 0 where a row begins a request; the first row does so in any case.
@@ -34,7 +33,7 @@ class Tallier:
         vector = np.zeros(self._layout.length)
         starts = starts_of(begins)
         tally_sizes(vector, len(rows), starts)
-        for index, feature in enumerate(self._features):
+        for index, feature in enumerate(paced(self._features)):
             values = np.ascontiguousarray(rows[:, index])
             part = self._layout.part(vector, index)
             if isinstance(feature, NumericBaseline):
@@ -42,7 +41,6 @@ class Tallier:
             else:
                 counted = _tally_categorical(part, values, feature)
             tally_requests(part, counted, self._scores[index], starts)
-            pause()
         return vector
 
 

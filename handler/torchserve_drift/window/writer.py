@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Callable, Optional, Union
+from typing import Any, Optional, Union
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from torchserve_drift.window.coding import Codes
 from torchserve_drift.window.counters import Counters
 from torchserve_drift.window.layout import Layout
+from torchserve_drift.window.pacing import NO_PAUSE, Pace
 from torchserve_drift.window.panes import PaneGrid
 from torchserve_drift.window.reservoir import still_needed
 from torchserve_drift.window.segment import (
@@ -34,10 +35,6 @@ _CLOCK_JUMP_SECONDS = 1.0
 _FEWEST_SAMPLE_ROWS = 64
 
 Bytes = Union[bytes, bytearray]
-
-
-def _no_pause() -> None:
-    """Folds and evaluations called directly do not yield to other threads."""
 
 
 class SegmentWriter(SegmentView):
@@ -142,7 +139,7 @@ class SegmentWriter(SegmentView):
         """Whether half of the ring has no room for rows."""
         return 2 * (self._appended[0] - self._released[0]) >= self.layout.ring_rows
 
-    def fold(self, pause: Callable[[], None] = _no_pause) -> None:
+    def fold(self, paced: Pace = NO_PAUSE) -> None:
         """Move the waiting rows into tallies and pool; ``pause`` is called now and then, to let other threads in."""
         size = self.layout.ring_rows
         with self.fold_lock:
@@ -153,11 +150,9 @@ class SegmentWriter(SegmentView):
                 begin = self.folded % size
                 stop = min(size, begin + end - self.folded)
                 a = self.arrays
-                self._fold_block(a.ring[begin:stop], a.ring_times[begin:stop], a.ring_begins[begin:stop], pause)
+                self._fold_block(a.ring[begin:stop], a.ring_times[begin:stop], a.ring_begins[begin:stop], paced)
 
-    def _fold_block(
-        self, rows: Floats, times: Floats, begins: npt.NDArray[np.uint8], pause: Callable[[], None]
-    ) -> None:
+    def _fold_block(self, rows: Floats, times: Floats, begins: npt.NDArray[np.uint8], paced: Pace) -> None:
         own, offsets = self._own_times(times)
         # a request is whole in the pane of its first row; only the end of the ring parts it, then it counts as two
         firsts = np.maximum.accumulate(np.where(begins, np.arange(len(rows)), 0))
@@ -165,8 +160,8 @@ class SegmentWriter(SegmentView):
         cuts = np.flatnonzero((np.diff(ids, axis=1) != 0).any(axis=0)) + 1
         for begin, stop in zip([0, *cuts], [*cuts, len(rows)]):
             block = rows[begin:stop]
-            tally = self._tallier.tally(block, begins[begin:stop], pause)
-            self._pool(block, pause)
+            tally = self._tallier.tally(block, begins[begin:stop], paced)
+            self._pool(block, paced)
             self._commit(tally, ids[:, begin], own[stop - 1], offsets[stop - 1])
             block[:] = 0.0
             self.arrays.released[0] = self.folded
@@ -180,14 +175,13 @@ class SegmentWriter(SegmentView):
         own = np.maximum.accumulate(times + offsets)
         return (np.maximum(own, latest) if self.folded else own), offsets
 
-    def _pool(self, rows: Floats, pause: Callable[[], None]) -> None:
+    def _pool(self, rows: Floats, paced: Pace) -> None:
         count, a = len(rows), self.arrays
         if len(self._free) < count:
             self._prune()
         slots, self._free = self._free[:count], self._free[count:]
-        for index, codes in enumerate(self._codes):
+        for index, codes in enumerate(paced(self._codes)):
             a.pool_codes[index, slots] = codes.encode(np.ascontiguousarray(rows[:, index]))
-            pause()
         a.pool_priorities[slots] = self._rng.integers(0, 1 << 32, count, dtype=np.uint32)
         a.pool_rows[slots] = np.arange(self.folded + 1, self.folded + count + 1)
 

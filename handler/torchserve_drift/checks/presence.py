@@ -1,0 +1,55 @@
+"""The checks for missing values and for values of a wrong type, of all features at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from torchserve_drift.checks.evidence import CheckedModel, Evidence, Finding, WindowView
+from torchserve_drift.stats import proportions
+from torchserve_drift.window import layout as at
+
+Floats = npt.NDArray[np.float64]
+
+
+class PresenceChecks:
+    """missing and wrong_type. Thread-safe."""
+
+    def __init__(self, model: CheckedModel) -> None:
+        features = model.profile.features
+        self._offsets = np.array(model.layout.offsets)
+        self._missing = np.array([feature.missing for feature in features], dtype=np.float64)
+        self._rows = self._missing + [feature.count for feature in features]
+        self._min_effects = model.min_effects
+
+    def findings(self, window: WindowView) -> Iterator[Finding]:
+        """Of every feature that has, or lacks, a value in the window.
+
+        Missing values are counted among those of the right type, since training data has no others.
+        """
+        tally, design_effects = window.rows.tally, window.absence_design_effects
+        mistyped, missing = (tally[self._offsets + kind] for kind in (at.MISTYPED, at.MISSING))
+        rows = tally[self._offsets + at.VALID] + missing
+        shares = missing / np.maximum(rows, 1)
+        changes = np.abs(shares - self._missing / np.maximum(self._rows, 1))
+        p_values = _shares_p(self._missing, self._rows, missing, rows, design_effects)
+        yield from self._found("missing", rows, p_values, shares, changes)
+        rows = rows + mistyped
+        shares = mistyped / np.maximum(rows, 1)
+        p_values = _shares_p(np.zeros_like(mistyped), self._rows, mistyped, rows, design_effects)
+        yield from self._found("wrong_type", rows, p_values, shares, shares)
+
+    def _found(self, check: str, rows: Floats, p_values: Floats, shares: Floats, changes: Floats) -> Iterator[Finding]:
+        for i in np.flatnonzero(rows).tolist():
+            min_effect = self._min_effects[i][check]
+            evidence = Evidence(float(p_values[i]), float(shares[i]), float(changes[i]), min_effect)
+            yield Finding(i, check, evidence)
+
+
+def _shares_p(before: Floats, rows_before: Floats, now: Floats, rows: Floats, design_effects: Floats) -> Floats:
+    """Two-sided p-values of the change of shares, in effective rows."""
+    effective = np.floor(rows / design_effects)
+    hits = np.minimum(np.round(now / design_effects), effective)
+    return proportions.two_proportions_p(before, rows_before, hits, effective)

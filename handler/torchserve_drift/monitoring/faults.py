@@ -1,0 +1,47 @@
+"""Faults inside the plugin: each is counted, and each kind is logged once. None reaches a prediction."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from pathlib import Path
+from typing import Callable
+
+from torchserve_drift.errors import DriftError
+from torchserve_drift.window.counters import Counters
+
+_MOST_KINDS = 100
+_NEAR_VALUES = frozenset(("decode", "observe"))
+"""Stages whose errors may quote the values of requests."""
+
+_logger = logging.getLogger("torchserve_drift")
+
+
+class Faults:
+    """Counts and logs faults. ``counters`` gives the counters to add to, which may be replaced. Thread-safe."""
+
+    def __init__(self, counters: Callable[[], Counters]) -> None:
+        self._counters = counters
+        self._logged: set[tuple[str, str]] = set()
+
+    def add(self, stage: str, error: BaseException) -> None:
+        """Count a fault of a stage (one of `counters.STAGES`), and log it if it is the first of its kind."""
+        self._counters().error(stage)
+        self.log_once(stage, error)
+
+    def log_once(self, stage: str, error: BaseException) -> None:
+        """Log an error, unless one of the same type was logged for this stage before."""
+        kind = (stage, type(error).__name__)
+        if kind not in self._logged and len(self._logged) < _MOST_KINDS:
+            self._logged.add(kind)
+            text = _text_without_values(stage, error)
+            _logger.warning("drift monitoring, %s: %s: %s (counted, logged once)", stage, kind[1], text)
+
+
+def _text_without_values(stage: str, error: BaseException) -> str:
+    """An error's text; where it may quote the values of a request, which must not be logged, the place it came from."""
+    own = isinstance(error, (DriftError, OSError))  # our texts and the system's hold no values
+    if stage not in _NEAR_VALUES or own or error.__traceback__ is None:
+        return str(error)
+    *_, (frame, line) = traceback.walk_tb(error.__traceback__)
+    return f"in {frame.f_code.co_name}, {Path(frame.f_code.co_filename).name}:{line}"

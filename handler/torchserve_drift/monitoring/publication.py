@@ -1,0 +1,41 @@
+"""Publishing one model's snapshot, for the process that holds the port, and finding those of all models of a host."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Callable, Optional
+
+from torchserve_drift.port.snapshot import Snapshot
+from torchserve_drift.port.snapshot_files import Board, publish
+from torchserve_drift.verdicts.report import Report
+
+
+class Publication:
+    """The snapshots that this process can show: its own model's, and those in the files of a host.
+
+    ``snapshot`` makes the model's present one. ``directory`` is where it is published, ``files`` where those of all
+    models of the host are found; without them the process shows its own model alone.
+    """
+
+    def __init__(self, snapshot: Callable[[], Snapshot], directory: Optional[Path], files: Optional[Board]) -> None:
+        self._snapshot, self._directory, self._files = snapshot, directory, files
+        self._own: list[Snapshot] = []
+
+    def publish(self) -> None:
+        """Make a new snapshot, and replace the published one."""
+        self._own = [self._snapshot()]
+        if self._directory is not None:
+            publish(self._directory, self._own[0])
+
+    def shown(self) -> list[Snapshot]:
+        """All snapshots; our own model's first, since it may be newer than its file, where a disk is full."""
+        if self._files is None:
+            return self._own
+        own = [] if self._directory is not None and self._files.is_gone(self._directory) else self._own
+        return [*own, *self._files.snapshots()]
+
+    def published_report(self) -> Optional[Report]:
+        """The model's last published report, whichever process evaluates it."""
+        if self._files is None or self._directory is None:
+            return None
+        return self._files.report(self._directory)
