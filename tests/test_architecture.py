@@ -28,7 +28,7 @@ _OTHERS = ["click", "duckdb", "ibis", "pyarrow", "rich", "torch", "ts", "yaml"]
 IMPURE = frozenset([*_FILES, *_NETWORK, *_PROCESSES, *_GLOBAL, *_OTHERS])
 """What clocks, files, sockets, threads, logs, terminals and global state are reached through."""
 
-HARMLESS = frozenset({"os.PathLike", "urllib.parse.unquote"})
+HARMLESS = frozenset({"os.PathLike", "urllib.parse.unquote", "importlib.import_module"})
 
 IMPURE_CALLS = frozenset({"open", "print", "input", "now", "utcnow", "today", "default_rng", "read_text", "write_text"})
 

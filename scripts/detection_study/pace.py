@@ -20,7 +20,7 @@ from detection_study.marginals import MODEL, rows_of
 from detection_study.setting import BUDGET_ROWS, LOOK_ROWS, MODEL_FEATURES
 from detection_study.shifts import SHIFTS
 from detection_study.watch import Watch
-from torchserve_drift.checks.changepoint import span_weights
+from torchserve_drift.checks.span_weights import span_weights
 from torchserve_drift.verdicts.report import FeatureReport
 from torchserve_drift.window.merge import SPAN_PANES
 

@@ -340,7 +340,7 @@ def test_faults_of_monitoring_reach_no_prediction(
     monkeypatch.setattr(handler._monitor.store, "append", broken)
     for _ in range(3):
         assert ask(model, handler, [{"body": ROW}])[0] == [ANSWER]
-    assert said(caplog) == ["drift monitoring, observe: OSError: disk on fire (counted, said once)"]
+    assert said(caplog) == ["drift monitoring, observe: OSError: disk on fire (counted, logged once)"]
     assert snapshot(handler)["errors"]["observe"] == 3
 
 

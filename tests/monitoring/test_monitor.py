@@ -308,7 +308,8 @@ def test_a_new_evaluator_goes_on_from_the_last_report() -> None:
     first.evaluate()
     clock.now += 60
     second.observe({"x": rng.normal(0, 1, 500)})
-    second.report = Report.from_dict(json.loads(json.dumps(first.report.to_dict()))) if first.report else None
+    assert first.report is not None
+    second._evaluator.continue_from(Report.from_dict(json.loads(json.dumps(first.report.to_dict()))))
     assert second.evaluate().feature("x").windows["500 rows"].since == began
 
 
