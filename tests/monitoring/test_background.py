@@ -19,8 +19,9 @@ import pytest
 
 from monitors import monitor
 from servers import free_ports, wait_for
-from torchserve_drift.monitoring.background import Duties, _Turn
+from torchserve_drift.monitoring.background import Duties
 from torchserve_drift.port.snapshot_files import Board, introduce, publish
+from torchserve_drift.window.process_lock import ProcessLock
 
 
 def no_pause() -> None:
@@ -104,14 +105,14 @@ def test_a_port_that_a_stranger_has_is_said_once_and_one_that_a_sibling_has_neve
             duties.run_once(0.0, no_pause)
         return caplog.text.count(f"metrics are not shown: {address} belongs to another")
 
-    sibling = _Turn(Board(tmp_path / "ours", address).port_lock)
+    sibling = ProcessLock(Board(tmp_path / "ours", address).port_lock)
     with socket.socket() as stranger:
         stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         stranger.bind(("127.0.0.1", port))
         stranger.listen()
         assert sibling.take()
         assert rounds() == 0
-        sibling.give_up()
+        sibling.release()
         assert rounds() == 1
         assert rounds() == 1
     assert rounds() == 1
@@ -121,7 +122,7 @@ def test_a_port_that_a_stranger_has_is_said_once_and_one_that_a_sibling_has_neve
     duties.stop()
     watched.stop()
     assert sibling.take()
-    sibling.give_up()
+    sibling.release()
 
 
 def test_a_fault_of_an_evaluation_is_published_and_the_next_one_works(

@@ -21,7 +21,7 @@ def standardised(x: np.ndarray) -> np.ndarray:
 
 def measured(scores: np.ndarray) -> Association:
     x = standardised(scores)
-    return association((x[:, i : i + 1024] for i in range(0, x.shape[1], 1024)), x.shape[1], lambda: None)
+    return association((x[:, i : i + 1024] for i in range(0, x.shape[1], 1024)), x.shape[1])
 
 
 def influence(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -75,14 +75,14 @@ def test_correlations_are_over_the_rows_that_have_both_values() -> None:
     for row, known in zip(x, present):
         row[:] = np.where(known, (row - row[known].mean()) / row[known].std(), 0)
     blocks = [slice(0, 100), slice(100, 300)]
-    found = correlations((x[:, b] for b in blocks), (present[:, b].astype(float) for b in blocks), lambda: None)
+    found = correlations((x[:, b] for b in blocks), (present[:, b].astype(float) for b in blocks))
     for a, b in np.ndindex(4, 4):
         both = present[a] & present[b]
         expected = min((x[a, both] * x[b, both]).mean(), 1) if both.any() else np.nan
         assert found[a, b] == pytest.approx(expected, nan_ok=True)
     assert np.isnan(found[0, 3])
     z = standardised(x)
-    np.testing.assert_allclose(correlations([z], None, lambda: None), np.corrcoef(z), atol=1e-12)
+    np.testing.assert_allclose(correlations([z], None), np.corrcoef(z), atol=1e-12)
 
 
 def chosen_pair() -> np.ndarray:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -15,12 +16,15 @@ from scipy import stats
 from profiles import baseline
 from torchserve_drift.features.encoding import MISTYPED_VALUE, UNSEEN_INDEX
 from torchserve_drift.settings.settings import Window
-from torchserve_drift.window import layout as at
+from torchserve_drift.window import fields
+from torchserve_drift.window.pacing import NO_PAUSE
 from torchserve_drift.window.reservoir import smallest, still_needed
 from torchserve_drift.window.segment import SegmentView
 from torchserve_drift.window.store import Store
 from torchserve_drift.window.tally import scale_of
 from torchserve_drift.window.writer import SegmentWriter
+
+T = TypeVar("T")
 
 NUMBERED = baseline({"row": np.arange(30_000.0)})
 """A baseline in which row r of a stream 0, 1, 2, ... is recognised by its code, 2 r + 1."""
@@ -144,26 +148,26 @@ def assert_tally(store: Store, tally: np.ndarray, rows: np.ndarray) -> None:
     finite = x[np.isfinite(x)]
     feature = MIXED.features[0]
     part = store.layout.part(tally, 0)
-    assert tally[at.ROWS] == len(rows)
-    assert part[at.VALID] == len(finite)
-    assert part[at.MISTYPED] == bits.sum()
-    assert part[at.MISSING] == np.isnan(x).sum() - bits.sum()
-    assert part[at.INFINITE] == np.isinf(x).sum()
-    assert part[at.OUTSIDE] == ((finite < feature.minimum) | (finite > feature.maximum)).sum()
+    assert tally[fields.ROWS] == len(rows)
+    assert part[fields.VALID] == len(finite)
+    assert part[fields.MISTYPED] == bits.sum()
+    assert part[fields.MISSING] == np.isnan(x).sum() - bits.sum()
+    assert part[fields.INFINITE] == np.isinf(x).sum()
+    assert part[fields.OUTSIDE] == ((finite < feature.minimum) | (finite > feature.maximum)).sum()
     bins = np.histogram(finite, [-np.inf, *feature.edges, np.inf])[0]
-    assert part[at.BINS :].sum() == bins.sum() == len(finite)
+    assert part[fields.BINS :].sum() == bins.sum() == len(finite)
     for j, edge in enumerate(feature.edges):
-        assert part[at.BINS :].cumsum()[j] == (finite <= edge).sum()
+        assert part[fields.BINS :].cumsum()[j] == (finite <= edge).sum()
     if len(finite):
         shift, scale = scale_of(feature)
-        mean, square = part[at.SUM] / len(finite), part[at.SUM_SQUARES] / len(finite)
+        mean, square = part[fields.SUM] / len(finite), part[fields.SUM_SQUARES] / len(finite)
         found = (shift + scale * mean, scale * np.sqrt(max(square - mean * mean, 0)))
         np.testing.assert_allclose(found, (finite.mean(), finite.std()))
     part = store.layout.part(tally, 1)
     counts = Counter(c[~np.isnan(c)].tolist())
-    assert part[at.UNSEEN] == counts[-1.0]
-    assert part[at.CATEGORIES :].tolist() == [counts[0.0], counts[1.0], counts[2.0]]
-    assert part[at.VALID] == sum(counts.values())
+    assert part[fields.UNSEEN] == counts[-1.0]
+    assert part[fields.CATEGORIES :].tolist() == [counts[0.0], counts[1.0], counts[2.0]]
+    assert part[fields.VALID] == sum(counts.values())
 
 
 @settings(max_examples=60, deadline=None)
@@ -212,7 +216,7 @@ def test_a_clock_that_jumps_back_loses_nothing_and_keeps_windows_moving() -> Non
     assert store.windows(3900.0)[0].rows == 50
     assert store.windows(3900.0 + 390.0)[0].rows == 40  # the first rows are ten minutes old by now
     assert store.windows(3900.0 + 700.0)[0].rows == 0
-    assert store.totals()[at.ROWS] == 50
+    assert store.totals()[fields.ROWS] == 50
 
 
 class Killed(Exception):
@@ -220,6 +224,11 @@ class Killed(Exception):
 
 
 def killed(*_: object) -> None:
+    raise Killed
+
+
+def killed_after_a_feature(features: Iterable[T]) -> Iterator[T]:
+    yield next(iter(features))
     raise Killed
 
 
@@ -252,9 +261,9 @@ def test_a_kill_at_any_moment_of_a_fold_loses_and_repeats_nothing(where: str, mo
                 elif where == "after the commit":
                     patch.setattr(SegmentWriter, "_commit", killed_after("_commit"))
                 elif where == "after a pane closed":
-                    patch.setattr(SegmentWriter, "_close", killed_after("_close"))
+                    patch.setattr(SegmentWriter, "_close_pane", killed_after("_close_pane"))
             try:
-                writer.fold(killed if where == "between two features" and i % 30 else lambda: None)
+                writer.fold(killed_after_a_feature if where == "between two features" and i % 30 else NO_PAUSE)
             except Killed:
                 kills += 1
     assert kills > 50
@@ -273,7 +282,7 @@ def test_a_full_ring_is_folded_by_the_caller_and_large_batches_are_cut() -> None
     store = Store(NUMBERED, (Window("1h", seconds=3600.0),), 100, seed=0)
     store.append(numbered(0, 10 * store.layout.ring_rows + 3), 1.0)
     store.writer.fold()
-    assert store.totals()[at.ROWS] == 10 * store.layout.ring_rows + 3
+    assert store.totals()[fields.ROWS] == 10 * store.layout.ring_rows + 3
 
 
 def test_extreme_traffic_shrinks_the_sample_and_recovers() -> None:

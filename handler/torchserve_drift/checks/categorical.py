@@ -13,11 +13,11 @@ from torchserve_drift.baseline.profile import CategoricalBaseline, FeatureBaseli
 from torchserve_drift.checks.evidence import Evidence
 from torchserve_drift.settings.settings import Thresholds
 from torchserve_drift.stats import proportions
+from torchserve_drift.stats.arrays import Floats
 from torchserve_drift.stats.chisquare import chi2_two_sample
 from torchserve_drift.stats.unseen import unseen_categories_p
-from torchserve_drift.window import layout as at
+from torchserve_drift.window import fields
 from torchserve_drift.window.layout import Layout
-from torchserve_drift.window.tally import Floats
 
 AT_ONCE = 256
 """Features whose tails are computed together: their number bounds how long a thread is kept from serving."""
@@ -42,7 +42,7 @@ class Moved(NamedTuple):
         cls, feature: CategoricalBaseline, chosen: npt.NDArray[np.intp], part: Floats, design_effects: Floats
     ) -> Moved:
         """The ``chosen`` categories (S,) of a feature's tallies ``part`` (S, length), in independent rows."""
-        rows, hits = part[:, at.VALID], part[np.arange(len(part)), at.CATEGORIES + chosen]
+        rows, hits = part[:, fields.VALID], part[np.arange(len(part)), fields.CATEGORIES + chosen]
         base_hits, base_rows = feature.counts[chosen].astype(np.float64), float(feature.count)
         effective = np.maximum(np.floor(rows / design_effects), 1)
         return cls(
@@ -91,7 +91,7 @@ class CategoricalChecks:
             looked_at, moved = [], []
             for place, feature, limits, gate in self._features[start : start + AT_ONCE]:
                 part, effect = self._layout.part(tally, place), float(design_effects[place])
-                if part[at.VALID] > 0:
+                if part[fields.VALID] > 0:
                     chi2, unseen = _of_all_categories(feature, limits, gate, part, effect)
                     looked_at.append((place, chi2, unseen, limits.frequency_shift))
                     moved.append(_most_moved(feature, part, effect))
@@ -105,7 +105,7 @@ class CategoricalChecks:
 
 def _most_moved(feature: CategoricalBaseline, part: Floats, design_effect: float) -> Moved:
     """The category whose share in the window moved most."""
-    changes = np.abs(part[at.CATEGORIES :] / part[at.VALID] - feature.counts / feature.count)
+    changes = np.abs(part[fields.CATEGORIES :] / part[fields.VALID] - feature.counts / feature.count)
     return Moved.of(feature, changes.argmax(keepdims=True), part[None], np.array([design_effect]))
 
 
@@ -113,7 +113,7 @@ def _of_all_categories(
     feature: CategoricalBaseline, limits: Thresholds, gate: float, part: Floats, design_effect: float
 ) -> tuple[Evidence, Evidence]:
     """chi2 and new_category."""
-    rows, unseen, counts = part[at.VALID], int(part[at.UNSEEN]), part[at.CATEGORIES :].astype(np.int64)
+    rows, unseen, counts = part[fields.VALID], int(part[fields.UNSEEN]), part[fields.CATEGORIES :].astype(np.int64)
     chi2 = chi2_two_sample(feature.counts, counts, unseen, design_effect)
     p_unseen = unseen_categories_p(
         int(unseen // design_effect), feature.counts, np.floor(counts / design_effect).astype(np.int64)

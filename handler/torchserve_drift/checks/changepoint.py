@@ -13,13 +13,13 @@ from torchserve_drift.checks.categorical import AT_ONCE, Moved, moved_p
 from torchserve_drift.checks.evidence import Evidence
 from torchserve_drift.checks.numeric import Limits, baseline_bins, shifts_of
 from torchserve_drift.settings.settings import Thresholds
-from torchserve_drift.stats.binned import bin_scores, score_moments
+from torchserve_drift.stats.arrays import Floats
+from torchserve_drift.stats.bin_scores import bin_scores, score_moments
 from torchserve_drift.stats.kolmogorov import LEAST
-from torchserve_drift.stats.ranks import Moments, shift_p
+from torchserve_drift.stats.score_tests import Moments, shift_p
 from torchserve_drift.stats.unseen import unseen_categories_p
-from torchserve_drift.window import layout as at
+from torchserve_drift.window import fields
 from torchserve_drift.window.layout import Layout
-from torchserve_drift.window.tally import Floats
 
 FEWEST_ROWS = 50
 """A span of fewer is not looked at: no p-value of so few rows could be small enough."""
@@ -89,14 +89,14 @@ class CusumChecks:
         looked_at, moved = [], []
         for place, feature, limits in some:
             part, effects = self._layout.part(spans, place), design_effects[:, place]
-            long_enough = span_weights(part[:, at.VALID]) > 0
+            long_enough = span_weights(part[:, fields.VALID]) > 0
             if long_enough.any():
                 part, effects = part[long_enough], effects[long_enough]
                 looked_at.append((place, feature, limits, part, effects))
                 moved.append(_clearest_moves(feature, limits.frequency_shift, part, effects))
             pause()
         for (place, feature, limits, part, effects), moves, p in zip(looked_at, moved, moved_p(moved)):
-            shares = _share_changes(moves, p, limits.frequency_shift, part[:, at.VALID])
+            shares = _share_changes(moves, p, limits.frequency_shift, part[:, fields.VALID])
             yield place, clearest([*shares, *_unseen(feature, limits.new_category_ratio, part, effects)])
 
 
@@ -113,7 +113,7 @@ def _columns(
     most = max(map(len, counts))
     offsets = np.array(layout.offsets)[list(places)]
     filled = np.arange(most) < np.array([len(c) for c in counts])[:, None]
-    bins = np.where(filled, offsets[:, None] + at.BINS + np.arange(most), 0)
+    bins = np.where(filled, offsets[:, None] + fields.BINS + np.arange(most), 0)
     known = np.array([np.pad(c, (0, most - len(c))) for c in counts], np.float64)
     scores, rows = bin_scores(known), known.sum(axis=1)
     return _Columns(
@@ -184,7 +184,7 @@ def span_weights(rows: Floats, power: float = 0.5) -> Floats:
 
 def _clearest_moves(feature: CategoricalBaseline, limit: float, spans: Floats, design_effects: Floats) -> Moved:
     """Of each span the category that speaks most clearly, among those whose share changed enough if any did."""
-    rows, counts = spans[:, at.VALID], spans[:, at.CATEGORIES :]
+    rows, counts = spans[:, fields.VALID], spans[:, fields.CATEGORIES :]
     base, total = feature.counts.astype(np.float64), float(feature.count)
     shares, before = counts / rows[:, None], base / total
     pooled = (counts + base) / (rows[:, None] + total)
@@ -209,7 +209,7 @@ def _divergence(share: Floats, other: Floats) -> Floats:
 
 def _unseen(feature: CategoricalBaseline, limit: float, spans: Floats, design_effects: Floats) -> Iterator[Evidence]:
     """Spans with rows of categories that the baseline lacks; here the short ones weigh more."""
-    rows, unseen, counts = spans[:, at.VALID], spans[:, at.UNSEEN], spans[:, at.CATEGORIES :]
+    rows, unseen, counts = spans[:, fields.VALID], spans[:, fields.UNSEEN], spans[:, fields.CATEGORIES :]
     weights = span_weights(rows, -1.0) * UNSEEN_SHARE
     for span in np.flatnonzero(unseen):
         hits = int(unseen[span] // design_effects[span])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Callable, NamedTuple, Optional
 
@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from torchserve_drift.baseline.profile import MISSING_CODE, CategoricalBaseline, FeatureBaseline, Profile
+from torchserve_drift.stats.arrays import Codes, Floats
 from torchserve_drift.stats.association import Association, association, change, correlations, own_rank_scores
-from torchserve_drift.stats.saddlepoint import Floats
-from torchserve_drift.window.coding import Codes, NumericCodes
+from torchserve_drift.window.coding import FeatureCodes, NumericCodes
 
 LARGEST_COLUMNS = 128
 CATEGORIES = 8
@@ -28,8 +28,6 @@ LEAST_FINENESS = 0.98
 LEAST_ROWS = 100
 
 _BLOCK = 1024
-
-CodeRows = npt.NDArray[np.uint16]
 
 
 class JointEvidence(NamedTuple):
@@ -72,7 +70,7 @@ class JointCheck:
     Of the ``sample`` of each feature row r is one row of the training data.
     """
 
-    def __init__(self, baseline: Profile, codes: Sequence[Codes]) -> None:
+    def __init__(self, baseline: Profile, codes: Sequence[FeatureCodes]) -> None:
         self._baseline, self._codes = baseline, codes
         self._columns = _columns(baseline, codes)
         self._features = np.array([column.feature for column in self._columns], dtype=np.intp)
@@ -80,7 +78,7 @@ class JointCheck:
         self._before: Optional[_Sample] = None
 
     def evidence(
-        self, codes: CodeRows, pause: Callable[[], None], design_effect: float = 1.0, limit: float = 0.0
+        self, codes: Codes, pause: Callable[[], None], design_effect: float = 1.0, limit: float = 0.0
     ) -> Optional[JointEvidence]:
         """What the window's sample of whole rows (F, m) shows; nothing with too few rows, or features that vary.
 
@@ -115,7 +113,7 @@ class JointCheck:
             self._before = self._measured([by_feature[i] for i in self._features.tolist()], pause)
         return self._before
 
-    def _measured(self, codes: Sequence[CodeRows], pause: Callable[[], None]) -> _Sample:
+    def _measured(self, codes: Sequence[Codes], pause: Callable[[], None]) -> _Sample:
         """The associations in m rows, given as the codes (m,) of each column's feature."""
         rows, shape = len(codes[0]), (len(codes), len(codes[0]))
         fixed, own, present = np.empty(shape), np.empty(shape), np.empty(shape, dtype=bool)
@@ -133,12 +131,18 @@ class JointCheck:
             largest[i] = np.abs(own[i]).max()
             pause()
         spans = [slice(start, start + _BLOCK) for start in range(0, rows, _BLOCK)]
-        found = association((fixed[:, span] for span in spans), rows, pause)
+        found = association(_blocks(fixed, spans, pause), rows)
         complete = bool(present.all())
         blocks = None if complete else (present[:, span].astype(np.float64) for span in spans)
-        r = correlations((own[:, span] for span in spans), blocks, pause)
+        r = correlations(_blocks(own, spans, pause), blocks)
         r[~_bounded(largest, rows) | (largest == 0) | (largest == 0)[:, None]] = np.nan
         return _Sample(found, r, spread, fineness)
+
+
+def _blocks(columns: Floats, spans: Sequence[slice], pause: Callable[[], None]) -> Iterator[Floats]:
+    for span in spans:
+        yield columns[:, span]
+        pause()
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,7 +202,7 @@ def _slopes(window: _Sample, baseline: _Sample) -> Floats:
     return np.clip(window.own * np.outer(ratio, ratio), -1, 1)
 
 
-def _columns(baseline: Profile, codes: Sequence[Codes]) -> list[_Column]:
+def _columns(baseline: Profile, codes: Sequence[FeatureCodes]) -> list[_Column]:
     """At most `LARGEST_COLUMNS`: of each feature its scores, the most important first; then, as far as there is room,
     their folded scores."""
     plain: list[_Column] = []
@@ -206,7 +210,7 @@ def _columns(baseline: Profile, codes: Sequence[Codes]) -> list[_Column]:
     for i in sorted(range(len(codes)), key=lambda i: -baseline.features[i].importance):
         feature, code = baseline.features[i], codes[i]
         if isinstance(code, NumericCodes):
-            scores, weights = (code.below + code.at) / 2 - 0.5, code.at - code.below
+            scores, weights = (code.below + code.at_most) / 2 - 0.5, code.at_most - code.below
             ranked = len(code.distinct) > 2
             plain.append(_column(i, scores, weights, ranked))
             if ranked:
@@ -237,7 +241,7 @@ def _column(feature: int, table: Floats, weights: Floats, ranked: bool) -> _Colu
     return _Column(feature, table, mean, largest, ranked, folded=False)
 
 
-def sample_codes(feature: FeatureBaseline, code: Codes) -> CodeRows:
+def sample_codes(feature: FeatureBaseline, code: FeatureCodes) -> Codes:
     """The rows (m,) of a feature's sample."""
     if isinstance(feature, CategoricalBaseline):
         return feature.sample

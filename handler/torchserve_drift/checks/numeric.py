@@ -14,14 +14,15 @@ from torchserve_drift.baseline.profile import MISSING_CODE, FeatureBaseline, Num
 from torchserve_drift.checks.evidence import Evidence
 from torchserve_drift.settings.settings import Thresholds
 from torchserve_drift.stats import kolmogorov, proportions
-from torchserve_drift.stats.clusters import sample_design_effect
+from torchserve_drift.stats.arrays import Floats
+from torchserve_drift.stats.design_effect import sample_design_effect
 from torchserve_drift.stats.ecdf import ks_from_sorted_codes
-from torchserve_drift.stats.ranks import Moments, normal_scores, shift_p
-from torchserve_drift.window import layout as at
-from torchserve_drift.window.coding import Codes, NumericCodes
+from torchserve_drift.stats.score_tests import Moments, normal_scores, shift_p
+from torchserve_drift.window import fields
+from torchserve_drift.window.coding import FeatureCodes, NumericCodes
 from torchserve_drift.window.layout import Layout
 from torchserve_drift.window.merge import WindowRows
-from torchserve_drift.window.tally import Floats, scale_of
+from torchserve_drift.window.tally import scale_of
 
 KS_SAFETY = 1.25
 """By how much the formula's p-values of KS may be too small: 17 % at 1e-9 for 200 rows against 300, 12 % for 1,000
@@ -56,10 +57,10 @@ def shifts_of(tally: Floats, limits: Limits) -> tuple[Floats, Floats]:
 
     Of one tally vector (length,), or of (..., length): (..., F) each.
     """
-    count = np.maximum(tally[..., limits.offsets + at.VALID], 1)
-    shift = tally[..., limits.offsets + at.SUM] / count
+    count = np.maximum(tally[..., limits.offsets + fields.VALID], 1)
+    shift = tally[..., limits.offsets + fields.SUM] / count
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        squares = tally[..., limits.offsets + at.SUM_SQUARES] - count * shift * shift
+        squares = tally[..., limits.offsets + fields.SUM_SQUARES] - count * shift * shift
         std = limits.scales * np.sqrt(np.maximum(squares, 0) / np.maximum(count - 1, 1))
         ratio = np.where(limits.stds > 0, std / limits.stds - 1, np.where(std > 0, np.inf, 0.0))
     return shift, ratio
@@ -79,7 +80,7 @@ class NumericChecks:
         limits: Sequence[Thresholds],
         gates: Sequence[float],
         layout: Layout,
-        codes: Sequence[Codes],
+        codes: Sequence[FeatureCodes],
     ) -> None:
         chosen = [(i, f) for i, f in enumerate(features) if isinstance(f, NumericBaseline) and f.count > 0]
         self._places = np.array([i for i, _ in chosen], dtype=np.intp)
@@ -106,8 +107,8 @@ class NumericChecks:
         self._add_distributions(found, window, of_sample, pause)
         tally, offsets = window.tally, self._limits.offsets
         # infinities are beyond every range, unless the baseline had some
-        infinite = tally[offsets + at.INFINITE] * self._infinite_is_outside
-        valid, outside = tally[offsets + at.VALID] + infinite, tally[offsets + at.OUTSIDE] + infinite
+        infinite = tally[offsets + fields.INFINITE] * self._infinite_is_outside
+        valid, outside = tally[offsets + fields.VALID] + infinite, tally[offsets + fields.OUTSIDE] + infinite
         p_values = proportions.beyond_range_p(np.floor(outside / effects), np.floor(valid / effects), self._counts)
         shares = outside / np.maximum(valid, 1)
         columns = (p_values.tolist(), shares.tolist(), self._range_limits)
@@ -152,7 +153,7 @@ def _measure(sample: npt.NDArray[np.uint16], codes: NumericCodes, table: Floats)
         present = np.minimum(present, len(table) - 1)
     if not len(present) or not codes.sample_count:
         return (np.nan, codes.sample_count, 0, *[np.nan] * 5)
-    d = ks_from_sorted_codes(present, codes.below, codes.at)
+    d = ks_from_sorted_codes(present, codes.below, codes.at_most)
     return (d, codes.sample_count, len(present), *_power_means(table.take(present)))
 
 
@@ -167,7 +168,7 @@ class _Scores:
     def of(cls, codes: NumericCodes) -> _Scores:
         if not codes.sample_count:  # values so rare that the sample has none: there is no distribution to compare
             return cls(np.zeros(1), _power_means(np.empty(0)))
-        cumulative = np.round(codes.at[1::2] * codes.sample_count).astype(np.int64)
+        cumulative = np.round(codes.at_most[1::2] * codes.sample_count).astype(np.int64)
         table = normal_scores(cumulative)
         return cls(table, _power_means(np.repeat(table[1::2], np.diff(cumulative, prepend=0))))
 

@@ -15,15 +15,15 @@ from torchserve_drift.checks.joint import JointCheck
 from torchserve_drift.checks.numeric import NumericChecks
 from torchserve_drift.settings.settings import Settings, Thresholds
 from torchserve_drift.stats import proportions
-from torchserve_drift.stats.clusters import sample_design_effect
+from torchserve_drift.stats.arrays import Floats
+from torchserve_drift.stats.design_effect import sample_design_effect
 from torchserve_drift.verdicts.budget import FEWEST_JOINT
 from torchserve_drift.verdicts.min_effects import gate_of, joint_gate_of, thresholds_of
-from torchserve_drift.window import layout as at
-from torchserve_drift.window.clusters import DesignEffects
-from torchserve_drift.window.coding import Codes
+from torchserve_drift.window import fields
+from torchserve_drift.window.coding import FeatureCodes
+from torchserve_drift.window.design_effects import DesignEffects
 from torchserve_drift.window.layout import Layout
 from torchserve_drift.window.merge import WindowRows
-from torchserve_drift.window.tally import Floats
 
 NUMERIC_CHECKS = ("ks", "cusum", "mean", "std", "range", "missing", "wrong_type")
 CATEGORICAL_CHECKS = ("chi2", "cusum", "frequency", "new_category", "missing", "wrong_type")
@@ -32,7 +32,7 @@ CATEGORICAL_CHECKS = ("chi2", "cusum", "frequency", "new_category", "missing", "
 class Checks:
     """The checks of one baseline. Thread-safe after construction."""
 
-    def __init__(self, baseline: Profile, settings: Settings, layout: Layout, codes: Sequence[Codes]) -> None:
+    def __init__(self, baseline: Profile, settings: Settings, layout: Layout, codes: Sequence[FeatureCodes]) -> None:
         features = baseline.features
         limits = [thresholds_of(feature, settings) for feature in features]
         gates = [gate_of(feature, settings.alarms) for feature in features]
@@ -88,8 +88,8 @@ class _Values:
 
         Missing values are judged among those of the right type; training data has no others.
         """
-        mistyped, missing = (tally[self._offsets + kind] for kind in (at.MISTYPED, at.MISSING))
-        rows = tally[self._offsets + at.VALID] + missing
+        mistyped, missing = (tally[self._offsets + kind] for kind in (fields.MISTYPED, fields.MISSING))
+        rows = tally[self._offsets + fields.VALID] + missing
         changes = np.abs(missing / np.maximum(rows, 1) - self._missing / np.maximum(self._rows, 1))
         p_values = _shares_p(self._missing, self._rows, missing, rows, design_effects)
         shares = missing / np.maximum(rows, 1)

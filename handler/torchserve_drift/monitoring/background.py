@@ -6,20 +6,18 @@ process. Of all processes of a host one serves the port: whoever has bound it.
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
 import random
 import threading
 import time
-import weakref
-from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Optional
 
+from torchserve_drift.monitoring.monitor import paced_by
 from torchserve_drift.port.claim import Port
 from torchserve_drift.port.snapshot import Snapshot
 from torchserve_drift.port.snapshot_files import Board, publish
 from torchserve_drift.verdicts.report import Report
+from torchserve_drift.window.process_lock import ProcessLock
 
 if TYPE_CHECKING:
     from torchserve_drift.monitoring.monitor import Monitor
@@ -49,9 +47,9 @@ class Duties:
     def __init__(self, monitor: Monitor, board: Optional[Board] = None) -> None:
         self._monitor = monitor
         self._board = board
-        self._turn = _Turn(monitor.directory / "evaluator.lock") if monitor.directory is not None else None
+        self._turn = ProcessLock(monitor.directory / "evaluator.lock") if monitor.directory is not None else None
         self._port = Port.at(monitor.settings.export)
-        self._serving = _Turn(board.port_lock) if board is not None else None
+        self._serving = ProcessLock(board.port_lock) if board is not None else None
         self._strangers = 0
         self._stopping = False
         self._wanted = threading.Event()
@@ -65,7 +63,7 @@ class Duties:
         if self._thread is not None:
             return
         self._port.show(self._shown)
-        self._monitor.store.on_filling = self._wanted.set
+        self._monitor.store.notify_when_filling(self._wanted.set)
         self._thread = threading.Thread(target=self._run, name="torchserve-drift", daemon=True)
         self._thread.start()
 
@@ -78,7 +76,7 @@ class Duties:
             self._port.hide(self._shown)
         for turn in (self._turn, self._serving):
             if turn is not None:
-                turn.give_up()
+                turn.release()
 
     def _run(self) -> None:
         """Rounds as seldom as promises allow, since each takes the interpreter from requests; folds also in between."""
@@ -101,13 +99,13 @@ class Duties:
 
     def run_once(self, monotonic: float, pause: Callable[[], None]) -> None:
         """One round: fold; evaluate and publish if it is due and our turn; take the port if nobody has it."""
-        self._guarded("state", self._monitor.store.tend)
+        self._guarded("state", self._monitor.store.check_file)
         self._fold(pause)
         self._guarded("evaluate", lambda: self._evaluate_when_due(monotonic, pause))
         self._guarded("serve", self._serve)
 
     def _fold(self, pause: Callable[[], None]) -> None:
-        self._guarded("fold", lambda: self._monitor.store.writer.fold(pause))
+        self._guarded("fold", lambda: self._monitor.store.writer.fold(paced_by(pause)))
 
     def _serve(self) -> None:
         """Have the port, or else make sure that one of us has it: only then does it show this model."""
@@ -117,7 +115,7 @@ class Duties:
                 self._serving.take()
         elif self._serving is not None and self._strangers < _STRANGER_ROUNDS:
             alone = self._serving.take()
-            self._serving.give_up()
+            self._serving.release()
             self._strangers = self._strangers + 1 if alone else 0
             if self._strangers == _STRANGER_ROUNDS:
                 _logger.warning(
@@ -167,39 +165,3 @@ class Duties:
             work()
         except Exception as error:  # noqa: BLE001 - the thread outlives every fault, which is counted and said once
             self._monitor.fault(stage, error)
-
-
-class _Turn:
-    """A right that at most one process has: to evaluate a model; to say that the port is one of ours."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._descriptor = -1
-        here = weakref.ref(self)
-        os.register_at_fork(after_in_child=lambda: _give_up(here()))
-
-    def take(self) -> bool:
-        """Whether this process has the turn, trying to take it."""
-        if self._descriptor >= 0:
-            return True
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(descriptor)
-            return False
-        self._descriptor = descriptor
-        return True
-
-    def give_up(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
-
-    def __del__(self) -> None:
-        self.give_up()
-
-
-def _give_up(turn: Optional[_Turn]) -> None:
-    if turn is not None:
-        turn.give_up()

@@ -7,22 +7,24 @@ import logging
 import threading
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Optional, Union
+from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union
 
 import numpy as np
 import numpy.typing as npt
 
 from torchserve_drift.baseline.baseline import Baseline
 from torchserve_drift.errors import DriftError, FeatureError
-from torchserve_drift.features.encoding import Floats, RowEncoder
+from torchserve_drift.features.encoding import RowEncoder
 from torchserve_drift.settings.settings import Settings
+from torchserve_drift.stats.arrays import Floats
 from torchserve_drift.verdicts.budget import Budget, parts_of
 from torchserve_drift.verdicts.judge import Level, WindowEvidence, budget_level, common_level, judge
 from torchserve_drift.verdicts.min_effects import require_learnable
 from torchserve_drift.verdicts.report import Report
 from torchserve_drift.verdicts.reporting import Look, Outcome
+from torchserve_drift.window.pacing import Pace
 from torchserve_drift.window.store import Store
 
 if TYPE_CHECKING:
@@ -31,10 +33,22 @@ if TYPE_CHECKING:
     from torchserve_drift.port.snapshot import Snapshot
 
 _logger = logging.getLogger("torchserve_drift")
+_T = TypeVar("_T")
 
 
 def _no_pause() -> None:
     """Nobody waits for the interpreter while evaluations are called directly."""
+
+
+def paced_by(pause: Callable[[], None]) -> Pace:
+    """A pace that calls ``pause`` after each item."""
+
+    def paced(items: Iterable[_T], /) -> Iterator[_T]:
+        for item in items:
+            yield item
+            pause()
+
+    return paced
 
 
 class Monitor:
@@ -147,7 +161,7 @@ class Monitor:
                 rows = self._rows(columns) if rows is None else rows
             self.store.append(rows, self.clock(), None if requests is None else _begins(len(rows), requests))
         except FeatureError as error:
-            self.store.writer.counters.reject("wrong_shape", 1)
+            self.store.writer.counters.count_rejected("wrong_shape", 1)
             self._say_once("observe", error)
         except Exception as error:  # noqa: BLE001 - monitoring fails open, whatever the fault
             self.fault("observe", error)
@@ -171,7 +185,7 @@ class Monitor:
         rows = self.encoder.columns(columns)
         unknown = sum(name not in self.encoder.known for name in columns)
         if unknown:
-            self.store.writer.counters.unknown(unknown * len(rows))
+            self.store.writer.counters.count_unknown(unknown * len(rows))
         return rows
 
     def evaluate(self, pause: Callable[[], None] = _no_pause) -> Report:
@@ -182,7 +196,7 @@ class Monitor:
         with self._evaluating:
             began = time.perf_counter()
             now = self.clock()
-            self.store.writer.fold(pause)
+            self.store.writer.fold(paced_by(pause))
             windows = self.store.windows(now)
             checks = self._prepared()
             before = self.report.evaluated_at if self.report else None
@@ -216,7 +230,7 @@ class Monitor:
 
     def fault(self, stage: str, error: BaseException) -> None:
         """Count a fault inside the plugin, and log it once per kind."""
-        self.store.writer.counters.error(stage)
+        self.store.writer.counters.count_error(stage)
         self._say_once(stage, error)
 
     def _say_once(self, stage: str, error: BaseException) -> None:

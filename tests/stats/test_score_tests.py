@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from torchserve_drift.stats.ranks import Moments, normal_scores, shift_p
+from torchserve_drift.stats.score_tests import Moments, normal_scores, shift_p
 
 
 def p_values(baseline: np.ndarray, window: np.ndarray) -> tuple[float, float]:

@@ -9,8 +9,8 @@ from scipy import integrate, optimize
 from scipy import stats as scipy_stats
 
 from torchserve_drift.baseline.profile import QUANTILE_LEVELS
-from torchserve_drift.stats.binned import bin_scores, score_moments
-from torchserve_drift.stats.ranks import Moments, shift_p
+from torchserve_drift.stats.bin_scores import bin_scores, score_moments
+from torchserve_drift.stats.score_tests import Moments, shift_p
 
 Floats = npt.NDArray[np.float64]
 LEVELS = np.diff([0, *QUANTILE_LEVELS, 1])

@@ -1,4 +1,4 @@
-"""Location and scale tests by normal scores, which no outlier can fool: they confirm shifts of means and deviations."""
+"""Location and scale tests by normal scores. Outliers have little influence on them, unlike on means and deviations."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from torchserve_drift.stats.arrays import AnyIntegers, Floats, FloatsLike
 from torchserve_drift.stats.ecdf import code_counts
-from torchserve_drift.stats.saddlepoint import Floats, FloatsLike
 
 
 class Moments(NamedTuple):
-    """Rows, mean, and second and third central moments (divided by the rows) of scores; one feature's or arrays."""
+    """Moments of the scores in a sample, of one feature or as arrays of many.
+
+    ``rows``; ``mean``; ``variance`` and ``third``: the second and third central moments, sums divided by the rows.
+    """
 
     rows: FloatsLike
     mean: FloatsLike
@@ -20,18 +23,24 @@ class Moments(NamedTuple):
     third: FloatsLike
 
 
-def normal_scores(cumulative: npt.NDArray[np.integer]) -> Floats:
-    """Van der Waerden's score (2J + 1,) of each code: the normal quantile of (midrank in the baseline + ½) / (n + 1).
+def normal_scores(cumulative: AnyIntegers) -> Floats:
+    """Van der Waerden's score of each code: the normal quantile of (midrank in the baseline's sample + ½) / (n + 1).
 
     Parameters
     ----------
     cumulative
         (J,) rows of the baseline's sample at or below each distinct value, strictly increasing, J >= 1.
 
+    Returns
+    -------
+    scores
+        (2J + 1,) the score of each code, see `ecdf`.
+
     Notes
     -----
-    A value's midrank is the mean of the numbers of the sample's n rows below it and at or below it: rank r has score
-    quantile r / (n + 1), the values below all rows ½ / (n + 1).
+    Of the n rows of the sample, some are below a value and some are at most that value. The value's midrank is the mean
+    of these two numbers. So the value of rank r has the quantile of r / (n + 1), and a value below all rows that of
+    ½ / (n + 1).
 
     Examples
     --------
@@ -40,35 +49,38 @@ def normal_scores(cumulative: npt.NDArray[np.integer]) -> Floats:
     """
     from scipy.special import ndtri
 
-    below, at = code_counts(cumulative)
-    z: Floats = ndtri(((below + at) / 2 + 0.5) / (at[-1] + 1.0))
+    below, at_most = code_counts(cumulative)
+    z: Floats = ndtri(((below + at_most) / 2 + 0.5) / (at_most[-1] + 1.0))
     return z
 
 
 def shift_p(window: Moments, baseline: Moments, step: FloatsLike = 0.0, *, cautious: npt.ArrayLike = False) -> Floats:
-    """Two-sided p-values that the mean scores of window and baseline differ; vectorised over features.
+    """Two-sided p-values of a difference between the mean scores of window and baseline, for many features at once.
 
     Parameters
     ----------
+    window, baseline
+        The moments of both samples.
     step
-        The distance, >= 0, between possible sums of scores, where these are few: sums are then taken half of it nearer
-        to what is expected, as the continuous distributions below would else understate the tails of a discrete one.
+        The distance, >= 0, between possible sums of scores where only few sums are possible. The sum is moved towards
+        its expectation by half a step (a continuity correction). Without it, the continuous distributions below would
+        understate the tails of a discrete one.
     cautious
-        Whether no tail may be lighter than the normal one: where moments are themselves estimates, or fewer effective
-        rows stand for rows that are alike, whose mean is less skewed than that of so few.
+        Whether no tail may be lighter than the normal one. Set it where the moments are estimates, and where effective
+        rows are fewer than rows: the mean of many dependent rows is less skewed than that of few independent ones.
 
     Returns
     -------
     p_values
-        In [0, 1]; 1 where the variance of both is 0; NaN where either has no rows.
+        In [0, 1]; 1 where the variance of both samples together is 0; NaN where either sample has no rows.
 
     Notes
     -----
-    Under the null both are samples of one distribution, whose moments are best known from both together; the baseline
-    alone would understate those of rare values. The mean difference has variance v (1/m + 1/n) and third cumulant
-    c (1/m² - 1/n²). Each tail is that of the gamma distribution (Pearson's type III) with these cumulants: sums of z²,
-    and of scores of rare values, have one tail far heavier than the normal and one far lighter. The p-value is twice
-    the tail.
+    Under the null both samples come from one distribution. Its second and third central moments v and c are estimated
+    from both samples together, because the baseline alone understates those of rare values. With m and n rows, the
+    difference of the means has variance v (1/m + 1/n) and third cumulant c (1/m² - 1/n²). Its tail is taken from the
+    gamma distribution (Pearson's type III) with these cumulants, and the p-value is twice the tail. Sums of z², and of
+    scores of rare values, have one tail much heavier than the normal one and one much lighter.
 
     References
     ----------
@@ -86,6 +98,7 @@ def shift_p(window: Moments, baseline: Moments, step: FloatsLike = 0.0, *, cauti
     varied = known & (spread > 1e-12)
     spread = np.where(varied, spread, 1)
     t = np.where(varied, difference / spread, 0)
+    # Only upper tails are computed: the lower tail of t is the upper one of -t, whose skewness has the other sign.
     skew = third * (1 / m**2 - 1 / n**2) / spread**3 * np.where(t < 0, -1, 1)
     normal, tail = ndtr(-np.abs(t)), _gamma_tail(np.abs(t), np.where(varied, skew, 0))
     tail = np.where(cautious, np.maximum(tail, normal), tail)
@@ -102,10 +115,13 @@ def _pooled(m: Floats, n: Floats, difference: Floats, window: Moments, baseline:
 
 
 def _gamma_tail(t: Floats, skew: Floats) -> Floats:
-    """P(T >= t), t >= 0, for T of a gamma distribution, or the negative of one: mean 0, variance 1, and ``skew``."""
+    """P(T >= t) for t >= 0, where T has a shifted gamma distribution of mean 0, variance 1 and skewness ``skew``.
+
+    With a negative ``skew``, -T has the gamma distribution.
+    """
     from scipy.special import gammainc, gammaincc, ndtr
 
-    skewed = np.abs(skew) > 1e-3  # below, it is the normal one
+    skewed = np.abs(skew) > 1e-3  # with less skewness it is the normal tail
     shape = 4 / np.where(skewed, skew, 1) ** 2
     reach = t * np.sqrt(shape)
     heavy, light = gammaincc(shape, shape + reach), gammainc(shape, np.maximum(shape - reach, 0))

@@ -20,14 +20,14 @@ from torchserve_drift.checks.window_checks import Checks
 from torchserve_drift.features.encoding import MISTYPED_VALUE, UNSEEN_INDEX
 from torchserve_drift.monitoring.monitor import Monitor
 from torchserve_drift.settings.settings import Settings, Window
-from torchserve_drift.stats.clusters import RequestSums, design_effect, sample_design_effect
+from torchserve_drift.stats.design_effect import RequestSums, design_effect, sample_design_effect
 from torchserve_drift.stats.ecdf import ks_statistic
 from torchserve_drift.stats.kolmogorov import two_sample_p
 from torchserve_drift.stats.proportions import two_proportions_p
-from torchserve_drift.stats.ranks import Moments, normal_scores, shift_p
-from torchserve_drift.window import layout as at
-from torchserve_drift.window.clusters import DesignEffects, scores_of
+from torchserve_drift.stats.score_tests import Moments, normal_scores, shift_p
+from torchserve_drift.window import fields
 from torchserve_drift.window.coding import NumericCodes, codes_for
+from torchserve_drift.window.design_effects import DesignEffects, scores_of
 from torchserve_drift.window.layout import layout_for
 from torchserve_drift.window.merge import WindowRows
 from torchserve_drift.window.store import Store
@@ -43,13 +43,13 @@ MIXED = baseline(TRAINING)
 LAYOUT = layout_for(MIXED, 1, 256)
 TALLIER = Tallier(MIXED, LAYOUT)
 EFFECTS = DesignEffects(MIXED, LAYOUT)
-REQUEST_FIELDS = (at.SIZES_SQUARED, at.SIZES_FOURTH, at.TOTALS_SQUARED, at.SIZES_TOTALS)
-ABSENCE_FIELDS = (at.ABSENT_SQUARED, at.SIZES_ABSENT)
+REQUEST_FIELDS = (fields.SIZES_SQUARED, fields.SIZES_FOURTH, fields.TOTALS_SQUARED, fields.SIZES_TOTALS)
+ABSENCE_FIELDS = (fields.ABSENT_SQUARED, fields.SIZES_ABSENT)
 
 
 def tally_of(rows: np.ndarray, ids: np.ndarray, tallier: Tallier = TALLIER) -> np.ndarray:
     begins = np.diff(ids, prepend=ids[0] - 1) != 0
-    return tallier.tally(rows, begins.astype(np.uint8), lambda: None)
+    return tallier.tally(rows, begins.astype(np.uint8))
 
 
 def drawn(rng: np.random.Generator, count: int) -> np.ndarray:
@@ -128,7 +128,7 @@ def test_sums_of_absent_values_are_those_of_their_definition(seed: int) -> None:
     tally, n = tally_of(rows, ids), len(ids)
     s = np.bincount(ids).astype(float)
     squared, fourth = (s**2).sum(), (s**4).sum()
-    assert tally[[at.ROWS, at.REQUESTS_SQUARED, at.REQUESTS_FOURTH]].tolist() == [n, squared, fourth]
+    assert tally[[fields.ROWS, fields.REQUESTS_SQUARED, fields.REQUESTS_FOURTH]].tolist() == [n, squared, fourth]
     raise_by = 1 + 2 * np.sqrt(2 / (squared**2 / fourth))
     for column in range(3):
         absent = ~np.isfinite(rows[:, column])
@@ -261,7 +261,7 @@ def p_values(codes: np.ndarray, effect: float) -> tuple[float, float]:
     """KS and location by normal scores, with effective rows."""
     rows = len(codes) / effect
     window, known = moments(SCORES[codes], rows), moments(np.repeat(SCORES[1::2], COUNTS), COUNTS.sum())
-    ks = two_sample_p(ks_statistic(codes, CODES.below, CODES.at), CODES.sample_count, max(1, int(rows)))
+    ks = two_sample_p(ks_statistic(codes, CODES.below, CODES.at_most), CODES.sample_count, max(1, int(rows)))
     return float(ks), float(shift_p(window, known))
 
 
@@ -417,7 +417,7 @@ def test_rows_of_one_time_are_independent_unless_said_otherwise() -> None:
     monitor.evaluate()
     (window,) = monitor.store.windows(1e9)
     part = monitor.store.layout.part(window.tally, 0)
-    assert part[at.SIZES_SQUARED] == part[at.SIZES_FOURTH] == window.rows == 1003
+    assert part[fields.SIZES_SQUARED] == part[fields.SIZES_FOURTH] == window.rows == 1003
 
 
 def test_requests_that_do_not_fit_the_rows_are_refused() -> None:
@@ -427,12 +427,12 @@ def test_requests_that_do_not_fit_the_rows_are_refused() -> None:
     monitor.observe({"x": np.zeros(4)}, requests=np.zeros(3))
     monitor.observe({"x": np.empty(0)}, requests=[])
     monitor.store.writer.fold()
-    assert monitor.store.totals()[at.ROWS] == 0
+    assert monitor.store.totals()[fields.ROWS] == 0
     assert monitor.snapshot()["rows_rejected"]["wrong_shape"] == 1
 
 
 def sizes_squared(store: Store) -> float:
-    return float(store.layout.part(store.totals(), 0)[at.SIZES_SQUARED])
+    return float(store.layout.part(store.totals(), 0)[fields.SIZES_SQUARED])
 
 
 def test_a_request_longer_than_the_ring_counts_as_several() -> None:
@@ -440,7 +440,7 @@ def test_a_request_longer_than_the_ring_counts_as_several() -> None:
     ring = store.layout.ring_rows
     store.append(np.zeros((2 * ring + 10, 1)), 1.0, b"\1" + bytes(2 * ring + 9))
     store.writer.fold()
-    assert store.totals()[at.ROWS] == 2 * ring + 10
+    assert store.totals()[fields.ROWS] == 2 * ring + 10
     assert sizes_squared(store) == 2 * ring**2 + 10**2
 
 
