@@ -1,4 +1,4 @@
-"""The errors that this package raises on purpose. The message of each is one line that tells the user what to do."""
+"""The errors that this package raises on purpose. Each message is one line that a user can act on."""
 
 _LONGEST_LINE = 1000
 

@@ -1,4 +1,4 @@
-"""A worker's counters: arrays that add up, by name."""
+"""A worker's counters: their names, and arrays of several workers that add up."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ SECONDS = st.lists(st.floats(0, 1) | st.sampled_from(OBSERVE_BOUNDS), max_size=3
 
 @given(SECONDS, SECONDS)
 def test_the_histogram_counts_up_to_and_with_its_bounds_over_all_workers(one: list[float], other: list[float]) -> None:
-    """As Prometheus has it: a bucket counts what is at most its bound, the last one everything."""
+    """As in Prometheus, a bucket counts the values up to and including its bound, and the last bucket all values."""
     workers = np.zeros((2, LENGTH))
     for values, taken in zip(workers, (one, other)):
         for seconds in taken:

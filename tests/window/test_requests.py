@@ -1,4 +1,4 @@
-"""Rows of one request as a cluster: its sums, the design effect, and p-values that hold their level with it."""
+"""The rows of a request as a cluster: their sums, the design effect, and p-values that hold their level with it."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def drawn(rng: np.random.Generator, count: int) -> np.ndarray:
 
 
 def score_of_number(values: np.ndarray, edges: np.ndarray, value: float) -> float:
-    """The definition: the normal quantile of the middle of the ranks that the value's bin has among the training's."""
+    """By definition: the normal quantile of the middle of the ranks of the value's bin among all training rows."""
     above = edges[edges >= value]
     upper = (values <= above[0]).sum() if len(above) else len(values)
     lower = (values <= edges[edges < value].max()).sum() if (edges < value).any() else 0
@@ -147,7 +147,7 @@ def test_tallies_of_parts_of_a_stream_add_up_to_that_of_the_whole(sizes: list[in
     whole = tally_of(rows, ids)
     np.testing.assert_allclose(sum(parts), whole, rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(EFFECTS.of(sum(parts)), EFFECTS.of(whole), rtol=1e-6)
-    np.testing.assert_array_equal(EFFECTS.of_absence(sum(parts)), EFFECTS.of_absence(whole))  # of whole numbers
+    np.testing.assert_array_equal(EFFECTS.of_absence(sum(parts)), EFFECTS.of_absence(whole))  # exact sums
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=30), st.integers(0, 2**32 - 1))
@@ -176,7 +176,7 @@ def test_independent_rows_in_requests_cost_little() -> None:
     rng = np.random.default_rng(3)
     rows = np.column_stack([rng.normal(size=32_000), rng.poisson(1.0, 32_000), rng.integers(0, 4, 32_000)])
     effects = EFFECTS.of(tally_of(rows, np.arange(1000).repeat(32)))
-    assert (effects < 1.2).all()  # of at most 32
+    assert (effects < 1.2).all()  # the largest possible is 32
 
 
 @pytest.mark.parametrize("k", [15, 20, 30, 60])
@@ -191,7 +191,7 @@ def test_an_effect_known_from_few_requests_is_raised_as_students_quantile_is(k: 
     assert needed * 0.9 < raised < needed * 1.1
 
 
-def test_few_requests_or_one_that_is_most_of_the_rows_are_taken_to_be_alike_inside() -> None:
+def test_few_requests_or_one_with_most_of_the_rows_have_the_largest_effect() -> None:
     rng = np.random.default_rng(4)
     rows = np.column_stack([rng.normal(size=1000), rng.poisson(1.0, 1000), rng.integers(0, 4, 1000)])
     few = np.arange(9).repeat(32)
@@ -200,7 +200,7 @@ def test_few_requests_or_one_that_is_most_of_the_rows_are_taken_to_be_alike_insi
     np.testing.assert_array_equal(EFFECTS.of(tally_of(rows, large)), (500**2 + 500) / 1000)
 
 
-def test_rows_of_one_score_tell_nothing_of_their_requests() -> None:
+def test_rows_of_one_score_have_the_largest_effect() -> None:
     ids = np.arange(4000) // 4
     for x in MIXED.features[0].edges:
         rows = np.tile([x, 1.0, UNSEEN_INDEX], (len(ids), 1))
@@ -221,7 +221,7 @@ def test_a_stack_of_tallies_has_the_effects_of_each() -> None:
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -1e300, 1e308])
-def test_sums_that_somebody_else_wrote_give_an_effect_within_its_bounds(wrong: float) -> None:
+def test_corrupt_sums_give_an_effect_within_its_bounds(wrong: float) -> None:
     sums = RequestSums(3200.0, 5.0, 3300.0, 102_400.0, 104_857_600.0, 4e4, 100.0)
     for field in ("score_sum", "score_squares", "sizes_fourth", "totals_squared", "sizes_totals"):
         assert 1 <= design_effect(sums._replace(**{field: wrong})) <= 32
@@ -231,15 +231,15 @@ def test_scores_rise_with_the_value_and_no_outlier_goes_beyond_the_last() -> Non
     for feature in MIXED.features:
         scores = scores_of(feature)
         if isinstance(feature, CategoricalBaseline):
-            scores = np.roll(scores, -1)  # unseen ones are counted first, and lie beyond the last
+            scores = np.roll(scores, -1)  # unseen categories have the first count and the last score
         assert (np.diff(scores) > 0).all()
         assert scores[-1] < 4
     nothing = replace(MIXED.features[0], count=0, edges=np.empty(0), edge_counts=np.empty(0, np.int64))
     assert scores_of(nothing).tolist() == [0.0]
 
 
-def test_a_sample_parts_the_rows_of_a_request() -> None:
-    """Of rows that are alike in requests, the effect is sum(m²) / n of what the sample has of them."""
+def test_a_sample_has_fewer_rows_of_each_request() -> None:
+    """Where the rows of a request are equal, the effect is sum(m²) / n, with m and n of the sample."""
     rng = np.random.default_rng(6)
     n, m, s = 3200, 32, 800
     found = []
@@ -310,7 +310,7 @@ REQUESTS = np.arange(125).repeat(32)
 
 
 def p_of_absence(x: np.ndarray, ids: np.ndarray, check: str) -> float:
-    """The p-value in a window of those rows."""
+    """The p-value of a check in a window of these rows."""
     tally = tally_of(x[:, None], ids, GAPPED_TALLIER)
     window = WindowRows(tally[None], codes_for(GAPPED)[0].encode(x)[None])
     found = GAPPED_CHECKS.evidence(window, lambda: None).features[0]
@@ -383,7 +383,7 @@ def test_a_monitor_knows_the_requests_of_every_window(entrance: str) -> None:
     assert by_time.rows == 25_600
     assert 640 <= by_rows.rows <= 640 + 32 + 20
     found = float(effects.of(by_time.tally)[0])
-    assert 32 * (1 - wrapped / 800) <= found <= 32  # only the end of the ring parts a request
+    assert 32 * (1 - wrapped / 800) <= found <= 32  # only the end of the ring divides a request
     assert 32 * (1 - 2 / 20) <= float(effects.of(by_rows.tally)[0]) <= 32
 
 
@@ -409,7 +409,7 @@ def test_p_values_of_a_monitors_windows_hold_their_level_with_effective_rows(res
     assert ((np.array(effective) < 0.01).mean(axis=0) <= 0.015).all()
 
 
-def test_rows_of_one_time_are_independent_unless_said_otherwise() -> None:
+def test_rows_of_one_time_without_identifiers_are_independent() -> None:
     monitor = Monitor(NORMAL, {"windows": ["1h"]}, clock=Clock(), seed=0)
     monitor.observe({"x": np.zeros(500)})
     monitor.record(np.zeros((500, 1)))
@@ -449,7 +449,7 @@ def test_the_next_owner_of_a_ring_knows_its_requests(tmp_path: Path) -> None:
     first = Store(NORMAL, windows, 100, directory=tmp_path, seed=0)
     first.append(np.zeros((7, 1)), 1.0, b"\1\0\0\1\0\0\0")
     assert first._own is not None
-    first._own.unlock()  # as if its process were gone
+    first._own.unlock()  # as if its process had ended
     second = Store(NORMAL, windows, 100, directory=tmp_path, seed=0)
     second.writer.fold()
     assert sizes_squared(second) == 3**2 + 4**2

@@ -1,4 +1,4 @@
-"""Windows: exact tallies, uniform samples, and state that a kill at any moment leaves whole."""
+"""Windows: exact tallies, uniform samples, and a state that stays complete after a kill at any moment."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def numbered(first: int, count: int) -> np.ndarray:
 
 
 def run(store: Store, total: int, batch: int, every: int = 7) -> None:
-    """A stream of numbered rows, one a second, in batches, folded now and then."""
+    """Append a stream of numbered rows, one a second, in batches, and fold it from time to time."""
     for i, first in enumerate(range(0, total, batch)):
         part = numbered(first, min(batch, total - first))
         store.append(part, float(first + len(part) - 1))
@@ -88,7 +88,7 @@ def test_the_sample_is_uniform_over_workers_of_unequal_traffic(workers: int, tmp
         assert [window.rows for window in merged] == [total] * workers
         assert (
             len({tuple(sorted(rows_of(window.codes))) for window in merged}) == 1
-        )  # whoever looks, sees the same sample
+        )  # every worker sees the same sample
         found += np.bincount(rows_of(merged[0].codes) // 300, minlength=10)
         for store in stores:
             store.close()
@@ -214,7 +214,7 @@ def test_a_clock_that_jumps_back_loses_nothing_and_keeps_windows_moving() -> Non
         store.append(numbered(10 * i, 10), now)
         store.writer.fold()
     assert store.windows(3900.0)[0].rows == 50
-    assert store.windows(3900.0 + 390.0)[0].rows == 40  # the first rows are ten minutes old by now
+    assert store.windows(3900.0 + 390.0)[0].rows == 40  # the first rows are ten minutes old
     assert store.windows(3900.0 + 700.0)[0].rows == 0
     assert store.totals()[fields.ROWS] == 50
 
@@ -275,7 +275,7 @@ def test_a_kill_at_any_moment_of_a_fold_loses_and_repeats_nothing(where: str, mo
         assert window.sample_rows == min(64, window.rows)
     live = final.arrays.pool_rows[final.arrays.pool_rows > 0]
     assert len(set(live)) == len(live)
-    assert not final.arrays.ring.any()  # no production value outlives a fold
+    assert not final.arrays.ring.any()  # no production value stays in memory after a fold
 
 
 def test_a_full_ring_is_folded_by_the_caller_and_large_batches_are_cut() -> None:
@@ -283,6 +283,30 @@ def test_a_full_ring_is_folded_by_the_caller_and_large_batches_are_cut() -> None
     store.append(numbered(0, 10 * store.layout.ring_rows + 3), 1.0)
     store.writer.fold()
     assert store.totals()[fields.ROWS] == 10 * store.layout.ring_rows + 3
+
+
+def test_a_ring_that_is_half_full_calls_for_a_fold() -> None:
+    store = Store(NUMBERED, (Window("1h", seconds=3600.0),), 100, seed=0)
+    calls: list[int] = []
+    store.notify_when_filling(lambda: calls.append(store.writer.waiting))
+    half = store.layout.ring_rows // 2
+    store.append(numbered(0, half - 1), 1.0)
+    assert calls == []
+    store.append(numbered(half - 1, 1), 1.0)
+    store.append(numbered(half, 1), 1.0)
+    assert calls == [half, half + 1]
+    store.writer.fold()
+    store.append(numbered(0, 1), 1.0)
+    assert len(calls) == 2
+
+
+def test_memory_that_another_program_wrote_into_is_not_folded() -> None:
+    store = Store(NUMBERED, (Window("1h", seconds=3600.0),), 100, seed=0)
+    store.writer.arrays.appended[0] = -5
+    message = "rows that wait in the ring must be from 0 to 256, got -5: another program wrote into the windows' memory"
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        store.writer.fold()
+    assert not store.writer.is_plausible()
 
 
 def test_extreme_traffic_shrinks_the_sample_and_recovers() -> None:

@@ -78,13 +78,14 @@ def design_effect(sums: RequestSums) -> Floats:
 
     Examples
     --------
-    A hundred requests of two equal rows, half of them of score 1, half of -1:
+    A hundred requests of two equal rows, half of them with score 1 and half with -1:
 
     >>> alike = RequestSums(200, 0, 200, 100 * 2**2, 100 * 2**4, totals_squared=100 * 2**2, sizes_totals=0)
     >>> design_effect(alike).item()
     2.0
 
-    The same rows, one a request; and in requests of a 1 and a -1, which tell more than independent rows would:
+    The same rows with one in each request. Then in requests of a 1 and a -1, whose mean varies less than that of
+    independent rows; the result is still 1:
 
     >>> design_effect(RequestSums(200, 0, 200, 200, 200, 200, 0)).item()
     1.0

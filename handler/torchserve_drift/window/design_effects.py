@@ -56,8 +56,8 @@ class DesignEffects:
     def of_absence(self, tally: Floats) -> Floats:
         """The design effects (..., F) of the share of rows without a value that takes part in statistics.
 
-        They are not those of the values: where a request lacks a feature in all its rows, its values may still be
-        independent in the other requests. The score of a row is 1 if the value is absent, else 0.
+        They differ from those of the values: all rows of a request may lack a feature together, while the values of the
+        other requests are independent. The score of a row is 1 if its value is absent, else 0.
         """
         rows = tally[..., [fields.ROWS]]
         absent = rows - tally[..., self._parts + fields.VALID]

@@ -125,7 +125,7 @@ class _Memory:
 
     @property
     def fewest_pool_rows(self) -> int:
-        """Smaller pools could not vouch for a full sample, or not take in a full ring."""
+        """The smallest pool that has room for all rows that a full sample may need, and for those of a full ring."""
         return _FEWEST_POOL_RESERVOIRS * self.reservoir_rows + self.ring_rows
 
     def panes(self) -> int:

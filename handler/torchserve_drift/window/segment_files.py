@@ -40,7 +40,7 @@ class SegmentFile:
     OSError
         When the file cannot be opened, or cannot be created because the disk is full.
     ValueError
-        When it has another size and nobody owns it.
+        When it has another size and no process owns it.
     """
 
     def __init__(self, path: Path, size: int, *, create: bool = False) -> None:

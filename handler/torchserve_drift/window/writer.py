@@ -32,7 +32,8 @@ from torchserve_drift.window.segment import (
 from torchserve_drift.window.tally import Tallier
 
 _CLOCK_JUMP_SECONDS = 1.0
-"""Where the clock goes back by more than this between two rows, it was set. Less is the order of threads."""
+"""A clock that goes back by more than this between two rows was set back. Smaller steps come from threads that append
+out of order."""
 
 _FEWEST_SAMPLE_ROWS = 64
 
@@ -119,11 +120,11 @@ class SegmentWriter(SegmentView):
                 ring[start:end] = rows
                 self._begins[start:end] = begins
                 times[start:end].fill(now)
-            else:  # the rows go on at the beginning of the ring
+            else:  # the rows continue at the beginning of the ring
                 ring[start:], ring[: end - size] = rows[: size - start], rows[size - start :]
                 times[start:] = times[: end - size] = now
                 self._begins[start:], self._begins[: end - size] = begins[: size - start], begins[size - start :]
-            self._appended[0] = written + count
+            self._appended[0] = written + count  # last: only now do a fold, or the next owner, find the rows
         return True
 
     @contextmanager
@@ -164,7 +165,10 @@ class SegmentWriter(SegmentView):
         size = self.layout.ring_rows
         with self.fold_lock:
             if not 0 <= self.waiting <= size:
-                raise ValueError(f"rows that wait in the ring must be from 0 to {size}, got {self.waiting}")
+                raise ValueError(
+                    f"rows that wait in the ring must be from 0 to {size}, got {self.waiting}: "
+                    "another program wrote into the windows' memory"
+                )
             end = self.folded if self._retired else self.appended
             while self.folded < end:
                 begin = self.folded % size
