@@ -85,9 +85,11 @@ def _spread_to_empty(scores: Floats, filled: Bools) -> Floats:
 
 def _step(scores: Floats, shares: Floats) -> Floats:
     """The mean over rows of the distance from a row's score to its neighbours, the nearest other scores."""
+    # apart[f, i, j]: how far the score of bin j is above that of bin i. Bins without rows do not count.
     filled, apart = shares[:, None, :] > 0, scores[:, None, :] - scores[:, :, None]
     above = np.where(filled & (apart > _SAME_SCORE), apart, np.inf).min(axis=2)
     below = np.where(filled & (apart < -_SAME_SCORE), -apart, np.inf).min(axis=2)
+    # The first and the last score have one neighbour, all others two; a single score has none.
     nearest = np.minimum(above, below)
     distance = np.where(np.isfinite(np.maximum(above, below)), (above + below) / 2, nearest)
     step: Floats = (shares * np.where(np.isfinite(nearest), distance, 0.0)).sum(axis=1)

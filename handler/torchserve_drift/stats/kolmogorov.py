@@ -139,6 +139,7 @@ def _pelz_good(n: Floats, d: Floats) -> Floats:
     z2 = np.maximum(n * d * d, 0.0025)[:, None]  # below that every term underflows
     z4, z6 = z2 * z2, z2 * z2 * z2
     m2, k2 = _ODD2, _SQUARES
+    # K0 to K2 need sums over odd m of q times a polynomial in m²; K2 and K3 also sums over k of r.
     q = np.exp(-_PI2 / 8 / z2 * m2)
     k1 = _PI2 / 4 * m2 - z2
     a2 = 6 * z6 + 2 * z4 + (2 * z4 - 5 * z2) * _PI2 / 4 * m2 + _PI2**2 * (1 - 2 * z2) / 16 * m2**2

@@ -107,6 +107,7 @@ def shift_p(window: Moments, baseline: Moments, step: FloatsLike = 0.0, *, cauti
 
 def _pooled(m: Floats, n: Floats, difference: Floats, window: Moments, baseline: Moments) -> tuple[Floats, Floats]:
     """Second and third central moments of the m and n rows together."""
+    # The moments within the samples, weighted by their rows, plus those of the two means about the common mean.
     share, rest = m / (m + n), n / (m + n)
     within = share * window.variance + rest * baseline.variance
     third = share * window.third + rest * baseline.third
@@ -122,6 +123,7 @@ def _gamma_tail(t: Floats, skew: Floats) -> Floats:
     from scipy.special import gammainc, gammaincc, ndtr
 
     skewed = np.abs(skew) > 1e-3  # with less skewness it is the normal tail
+    # A gamma variable of shape k has mean k, variance k and skewness 2 / sqrt(k).
     shape = 4 / np.where(skewed, skew, 1) ** 2
     reach = t * np.sqrt(shape)
     heavy, light = gammaincc(shape, shape + reach), gammainc(shape, np.maximum(shape - reach, 0))

@@ -12,7 +12,7 @@ from torchserve_drift.stats.binomial import LOG_2PI, stirling_series
 _SUMMED_UP_TO = 1000
 
 _BLOCK = 1 << 15
-"""Terms that are computed at once: arrays of this size stay in the processor's cache."""
+"""Terms that are computed at once, which bounds the memory."""
 
 _NODES = 32
 """Points of the trapezoid rule."""
@@ -87,14 +87,16 @@ def _log_factorials() -> Floats:
 
 def _integrated(n: Floats, d: Floats) -> Floats:
     n, d = n[:, None], d[:, None]
+    # The points of the trapezoid rule, in the variable v = log(s / (1 - d - s)) with s = j / n; t = 1 - s.
     span = np.arccosh(1 + _DEPTH / (n * d * d))
     v = span * np.linspace(-1, 1, _NODES)
     grade = 1 / (1 + np.exp(-v))
     s = (1 - d) * grade
     t = 1 - s
-    # The logarithm of a term, with Stirling's formula for the binomial coefficient; s = j / n.
+    # The logarithm of a term without its square root, with Stirling's formula for the binomial coefficient.
     log = n * (s * np.log1p(d / s) + t * np.log1p(-d / t))
     log += stirling_series(n) - stirling_series(n * s) - stirling_series(n * t)
+    # The square root of Stirling's formula, the factor d / (d + s), and ds / dv.
     weight = np.sqrt(n / s / t) * d / (s + d) * (1 - d) * grade * (1 - grade)
     total: Floats = (weight * np.exp(log - 0.5 * LOG_2PI)).sum(axis=1) * (2 * span[:, 0] / (_NODES - 1))
     return total

@@ -77,6 +77,8 @@ def _with_whole_categories(unseen: int, singles: int, share: float, totals: AnyI
     # (share z)^t fall as t grows, so that the cut makes the bound larger, never smaller.
     beyond = 3.0 if categories.size <= _LARGEST else 0.0
     log_z = np.linspace(0, beyond - np.log(share), 65)[1:]
+    # whole: the bound ρ^t of the probability that a category of t rows falls into the window completely. Then
+    # E[z^V] is at most the product of 1 + whole (z^t - 1) over categories, and 1 - P(V = 0) at most the sum of whole.
     whole = np.exp(sizes * np.log(share))
     with np.errstate(over="ignore"):
         raised = np.exp(sizes[:, None] * (np.log(share) + log_z)) - whole[:, None]

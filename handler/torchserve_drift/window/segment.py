@@ -63,25 +63,31 @@ class Arrays:
     def __init__(self, buffer: Buffer, layout: Layout) -> None:
         self._buffer, self._end = buffer, HEADER_BYTES
         windows, slots, length = layout.windows, layout.panes + 1, layout.length
-        self.commit = self._take(np.int64, 1)
-        self.appended = self._take(np.int64, 1)
-        self.released = self._take(np.int64, 1)
-        self.counters = self._take(np.float64, counters.LENGTH)
-        self.integers = self._take(np.int64, 2, WINDOW_INTEGERS + 2 * windows)
-        self.floats = self._take(np.float64, 2, TALLIES + length * (1 + windows))
-        self.pane_ids = self._take(np.int64, windows, slots)
-        self.pane_first_rows = self._take(np.int64, windows, slots)
-        self.pane_ended = self._take(np.float64, windows, slots)
-        self.pane_tallies = self._take(np.float64, windows, slots, length)
-        self.ring_times = self._take(np.float64, layout.ring_rows)
-        self.ring_begins = self._take(np.uint8, layout.ring_rows)
-        self.ring = self._take(np.float64, layout.ring_rows, layout.features)
-        self.pool_rows = self._take(np.int64, layout.pool_rows)
-        self.pool_priorities = self._take(np.uint32, layout.pool_rows)
-        self.pool_codes = self._take(np.uint16, layout.features, layout.pool_rows)
+        # The number of commits, whose lowest bit says which state copy is valid; rows appended to the ring, and rows
+        # whose room in the ring was released, both since the beginning.
+        self.commit = self._next(np.int64, 1)
+        self.appended = self._next(np.int64, 1)
+        self.released = self._next(np.int64, 1)
+        self.counters = self._next(np.float64, counters.LENGTH)
+        # The two state copies.
+        self.integers = self._next(np.int64, 2, WINDOW_INTEGERS + 2 * windows)
+        self.floats = self._next(np.float64, 2, TALLIES + length * (1 + windows))
+        # Closed panes, in a ring of slots for each window.
+        self.pane_ids = self._next(np.int64, windows, slots)
+        self.pane_first_rows = self._next(np.int64, windows, slots)
+        self.pane_ended = self._next(np.float64, windows, slots)
+        self.pane_tallies = self._next(np.float64, windows, slots, length)
+        # Rows that wait for a fold.
+        self.ring_times = self._next(np.float64, layout.ring_rows)
+        self.ring_begins = self._next(np.uint8, layout.ring_rows)
+        self.ring = self._next(np.float64, layout.ring_rows, layout.features)
+        # The pool: the number of each row plus 1 (0: the slot is free), its priority and its codes.
+        self.pool_rows = self._next(np.int64, layout.pool_rows)
+        self.pool_priorities = self._next(np.uint32, layout.pool_rows)
+        self.pool_codes = self._next(np.uint16, layout.features, layout.pool_rows)
         self.size = self._end
 
-    def _take(self, dtype: Any, *shape: int) -> AnyArray:
+    def _next(self, dtype: Any, *shape: int) -> AnyArray:
         count = int(np.prod(shape))
         start = self._end
         # Every array begins at a multiple of 8 bytes: stores to aligned 8 bytes are atomic.
@@ -110,17 +116,17 @@ class SegmentView:
 
     @property
     def generation(self) -> int:
-        """Grows with every commit."""
+        """A number that grows with every commit."""
         return int(self.arrays.commit[0])
 
     @property
     def folded(self) -> int:
-        """Rows in tallies and pool so far."""
+        """Rows folded into tallies and pool so far."""
         return int(self._integers[FOLDED])
 
     @property
     def appended(self) -> int:
-        """Rows in the ring so far, folded or not."""
+        """Rows appended to the ring so far, folded or not."""
         return int(self.arrays.appended[0])
 
     @property
@@ -191,6 +197,7 @@ class SegmentView:
         """The panes of window ``w`` that hold rows, from the oldest to the current one, which is still being filled."""
         integers, floats, a = self._integers, self._floats, self.arrays
         current = int(integers[WINDOW_INTEGERS + 2 * w])
+        # Slots also hold panes that have left the window, and a pane that was closed by a fold before its commit.
         closed = [
             Pane(int(a.pane_ids[w, s]), int(a.pane_first_rows[w, s]), float(a.pane_ended[w, s]), a.pane_tallies[w, s])
             for s in np.argsort(a.pane_ids[w])

@@ -206,7 +206,7 @@ class SegmentWriter(SegmentView):
         count, a = len(rows), self.arrays
         if len(self._free) < count:
             self._prune()
-        slots, self._free = self._free[:count], self._free[count:]
+        slots, self._free = self._free[:count], self._free[count:]  # these slots are free until they have row numbers
         for index, codes in enumerate(paced(self._codes)):
             a.pool_codes[index, slots] = codes.encode(np.ascontiguousarray(rows[:, index]))
         a.pool_priorities[slots] = self._rng.integers(0, 1 << 32, count, dtype=np.uint32)
@@ -239,15 +239,16 @@ class SegmentWriter(SegmentView):
         integers, floats = a.integers[spare], a.floats[spare]
         integers[:], floats[:TALLIES] = a.integers[valid], (offset, latest)
         integers[FOLDED] += int(tally[fields.ROWS])
+        # Everything is written to the spare copy, or to a slot that no reader looks at, before the commit.
         np.add(self.totals, tally, out=self._vector(floats, 0))
         for w in range(self.layout.windows):
             current = integers[WINDOW_INTEGERS + 2 * w : WINDOW_INTEGERS + 2 * w + 2]
             before = self._vector(a.floats[valid], 1 + w)
             after = self._vector(floats, 1 + w)
-            if current[0] == ids[w]:
+            if current[0] == ids[w]:  # the pane goes on
                 np.add(before, tally, out=after)
                 continue
-            if current[0] != NO_PANE:
+            if current[0] != NO_PANE:  # a new pane begins
                 self._close_pane(w, int(current[0]), int(current[1]), before)
             after[:] = tally
             current[:] = ids[w], self.folded
