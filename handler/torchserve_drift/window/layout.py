@@ -104,37 +104,37 @@ class _Memory:
     ring_rows: int
 
     @property
-    def budget(self) -> int:
-        """Bytes of the whole segment."""
+    def segment_bytes(self) -> int:
+        """The intended size of the whole segment."""
         return _BYTES_PER_RESERVOIR_VALUE * self.reservoir_rows * self.features
 
     @property
-    def tallies_and_pool(self) -> int:
-        """Bytes that the ring leaves: a row in it has float64 values, its time, and a byte for where requests begin."""
-        return self.budget - (8 * self.features + 9) * self.ring_rows - _OTHER_BYTES
+    def tallies_and_pool_bytes(self) -> int:
+        """The size without the ring, in which a row has its values, its time, and a byte for where requests begin."""
+        return self.segment_bytes - (8 * self.features + 9) * self.ring_rows - _OTHER_BYTES
 
     @property
-    def vector(self) -> int:
-        """Bytes of one tally vector."""
+    def vector_bytes(self) -> int:
+        """The size of one tally vector."""
         return _TALLY_BYTES * self.length
 
     @property
-    def pool_row(self) -> int:
-        """Bytes of a row in the pool: a code of two bytes for each feature, the row's number and its priority."""
+    def pool_row_bytes(self) -> int:
+        """The size of a row in the pool: a code of two bytes for each feature, the row's number and its priority."""
         return 2 * self.features + 12
 
     @property
     def fewest_pool_rows(self) -> int:
-        """The smallest pool that has room for all rows that a full sample may need, and for those of a full ring."""
+        """Enough for k exp(9) rows in the longest window, where k is `reservoir_rows`, plus the rows of a full ring."""
         return _FEWEST_POOL_RESERVOIRS * self.reservoir_rows + self.ring_rows
 
     def panes(self) -> int:
-        """Panes of each window: as many as a quarter of the budget pays for, within `FEWEST_PANES` and `PANES`."""
-        wanted = int(np.clip(self.budget // 4 // (self.vector * self.windows) - 1, FEWEST_PANES, PANES))
-        left = self.tallies_and_pool - self.pool_row * self.fewest_pool_rows
-        affordable = (left // self.vector - 2) // self.windows - 3
+        """Panes of each window: as many as fit into a quarter of the segment, within `FEWEST_PANES` and `PANES`."""
+        wanted = int(np.clip(self.segment_bytes // 4 // (self.vector_bytes * self.windows) - 1, FEWEST_PANES, PANES))
+        left = self.tallies_and_pool_bytes - self.pool_row_bytes * self.fewest_pool_rows
+        affordable = (left // self.vector_bytes - 2) // self.windows - 3
         # The smallest pool may not fit beside these panes. A quarter of the panes may go to make room for it. Where
-        # that is not enough, the segment exceeds the budget.
+        # that is not enough, the segment is larger than planned.
         if max(wanted * 3 // 4, FEWEST_PANES) <= affordable < wanted:
             return affordable
         return wanted
@@ -144,7 +144,7 @@ class _Memory:
         # Each window has a vector for each of its panes, one more slot for a pane that is being closed, and one for its
         # current pane in both state copies. The totals of all rows are in both state copies too.
         vectors = 2 + self.windows * (panes + 3)
-        fitting = (self.tallies_and_pool - self.vector * vectors) // self.pool_row
+        fitting = (self.tallies_and_pool_bytes - self.vector_bytes * vectors) // self.pool_row_bytes
         most = max(self.fewest_pool_rows, POOL_RESERVOIRS * self.reservoir_rows)
         return int(np.clip(fitting, self.fewest_pool_rows, most))
 
