@@ -1,22 +1,23 @@
-"""The errors this package raises on purpose, each one line a user can act on."""
+"""The errors that this package raises on purpose. Each message is one line that a user can act on."""
 
 _LONGEST_LINE = 1000
 
 
 class DriftError(Exception):
-    """Base of every error raised on purpose; ``str(error)`` is one line of bounded length."""
+    """Base of all errors that are raised on purpose. ``str(error)`` is one line of at most 1,000 characters."""
 
     def __str__(self) -> str:
-        line = " ".join(super().__str__().splitlines())  # names of features and settings may hold line breaks
+        # The names of features and settings come from users and may contain line breaks.
+        line = " ".join(super().__str__().splitlines())
         return line if len(line) <= _LONGEST_LINE else line[: _LONGEST_LINE - 1] + "…"
 
 
 class BaselineError(DriftError):
-    """A baseline cannot be built, read or trusted."""
+    """A baseline cannot be built or read, or its contents are not valid."""
 
 
 class ConfigError(DriftError):
-    """A setting has an unknown name or an impossible value."""
+    """A setting has an unknown name or a value that is not allowed."""
 
 
 class ArchiveError(DriftError):
@@ -28,4 +29,4 @@ class FeatureError(DriftError):
 
 
 class RowLengthError(FeatureError):
-    """A list of values is not one value for each feature."""
+    """A list of values does not have exactly one value for each feature."""

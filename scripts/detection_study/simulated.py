@@ -14,9 +14,9 @@ from detection_study.calibration import calibration
 from detection_study.marginals import Floats, zipf
 from torchserve_drift.baseline.profile import QUANTILE_LEVELS
 from torchserve_drift.stats import kolmogorov, proportions
-from torchserve_drift.stats.binned import bin_scores, score_moments
+from torchserve_drift.stats.bin_scores import bin_scores, score_moments
 from torchserve_drift.stats.chisquare import chi2_two_sample
-from torchserve_drift.stats.ranks import shift_p
+from torchserve_drift.stats.score_tests import shift_p
 
 Simulation = Callable[[np.random.Generator, int], Floats]
 """Independent p-values (n,)."""

@@ -16,7 +16,7 @@ from torchserve_drift.checks.catalogue import CHECKS, checks_of, headline_of
 
 ROOT = Path(__file__).parents[2]
 
-DECLARATION = '''
+DECLARATION = """
         Check(
             "half",
             "half.HalfCheck",
@@ -25,7 +25,7 @@ DECLARATION = '''
             classic=EFFECT,
         ),
         Check(
-            "joint",'''
+            "joint","""
 
 FUNCTION = '''"""The check `half`: the share of rows above the middle of the baseline's sample."""
 

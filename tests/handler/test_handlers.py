@@ -19,7 +19,7 @@ from inprocess import DRIFT, Model, ask, served
 from profiles import baseline
 from servers import wait_for
 from torchserve_drift.monitoring.monitor import Monitor
-from torchserve_drift.window import layout as at
+from torchserve_drift.window import fields
 
 torch = pytest.importorskip("torch")
 ts = pytest.importorskip("ts")
@@ -48,7 +48,7 @@ def said(caplog: pytest.LogCaptureFixture) -> list[str]:
 def observed(handler: Any) -> int:
     monitor: Monitor = handler._monitor
     monitor.store.writer.fold()
-    return int(monitor.store.totals()[at.ROWS])
+    return int(monitor.store.totals()[fields.ROWS])
 
 
 def snapshot(handler: Any) -> Any:
@@ -65,7 +65,7 @@ def test_the_rows_of_one_request_arrive_as_one_cluster(model: Model, v1: bool) -
     ask(model, handler, [{"body": body} for body in bodies])
     assert observed(handler) == 4
     monitor: Monitor = handler._monitor
-    sizes_squared = [monitor.store.layout.part(monitor.store.totals(), i)[at.SIZES_SQUARED] for i in range(3)]
+    sizes_squared = [monitor.store.layout.part(monitor.store.totals(), i)[fields.SIZES_SQUARED] for i in range(3)]
     assert sizes_squared == [2**2 + 1**2, 3**2 + 1**2, 3**2 + 1**2]
 
 
@@ -373,7 +373,7 @@ def test_the_mixin_fits_any_preprocess(model: Model) -> None:
     assert asyncio.run(coroutine) == ("asynchronous", data, "context")
     for handler in (plain, static, asynchronous):
         assert snapshot(handler)["rows_rejected"]["undecodable"] >= 1
-    assert sum(int(h._monitor.store.writer.totals[at.ROWS]) for h in (plain, static, asynchronous)) == 3
+    assert sum(int(h._monitor.store.writer.totals[fields.ROWS]) for h in (plain, static, asynchronous)) == 3
 
 
 def test_the_mixin_leaves_data_of_any_kind_alone(model: Model, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,4 +1,4 @@
-"""Associations of all pairs: equal to their definitions, and levels without drift far into the tail."""
+"""Associations of all pairs equal their definitions, and p-values hold their level far into the tail."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def standardised(x: np.ndarray) -> np.ndarray:
 
 def measured(scores: np.ndarray) -> Association:
     x = standardised(scores)
-    return association((x[:, i : i + 1024] for i in range(0, x.shape[1], 1024)), x.shape[1], lambda: None)
+    return association((x[:, i : i + 1024] for i in range(0, x.shape[1], 1024)), x.shape[1])
 
 
 def influence(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """How far each row moves the correlation of x and y, times the rows."""
+    """The influence of each row on the correlation of x and y, times the rows."""
     x, y = standardised(np.array([x, y]))
     return x * y - (x * y).mean() * (x**2 + y**2) / 2
 
@@ -75,14 +75,14 @@ def test_correlations_are_over_the_rows_that_have_both_values() -> None:
     for row, known in zip(x, present):
         row[:] = np.where(known, (row - row[known].mean()) / row[known].std(), 0)
     blocks = [slice(0, 100), slice(100, 300)]
-    found = correlations((x[:, b] for b in blocks), (present[:, b].astype(float) for b in blocks), lambda: None)
+    found = correlations((x[:, b] for b in blocks), (present[:, b].astype(float) for b in blocks))
     for a, b in np.ndindex(4, 4):
         both = present[a] & present[b]
         expected = min((x[a, both] * x[b, both]).mean(), 1) if both.any() else np.nan
         assert found[a, b] == pytest.approx(expected, nan_ok=True)
     assert np.isnan(found[0, 3])
     z = standardised(x)
-    np.testing.assert_allclose(correlations([z], None, lambda: None), np.corrcoef(z), atol=1e-12)
+    np.testing.assert_allclose(correlations([z], None), np.corrcoef(z), atol=1e-12)
 
 
 def chosen_pair() -> np.ndarray:
@@ -125,7 +125,7 @@ def test_a_change_is_the_least_by_all_measures() -> None:
         assert found(unmoved, (0.1, 0.4)) == (0, 1)
 
 
-# levels without drift: of all pairs' p-values at most a share a lies below a
+# Levels without drift: at most a share a of all pairs' p-values lies below a.
 
 
 def independent(rng: np.random.Generator, rows: int) -> np.ndarray:
@@ -171,7 +171,7 @@ DRAWS = {
 
 
 def null_p_values(draw: Draw, n: int, m: int, runs: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Of the pairs that are associated (where ``draw`` makes such), and of the others."""
+    """The p-values of pairs that are associated (``draw`` may make some), and those of all other pairs, in each run."""
     associated = np.zeros((40, 40), dtype=bool)
     associated[np.arange(0, 40, 2), np.arange(1, 40, 2)] = True
     others = np.triu(np.ones((40, 40), dtype=bool), 1) & ~associated
@@ -188,7 +188,7 @@ def null_p_values(draw: Draw, n: int, m: int, runs: int) -> Iterator[tuple[np.nd
 
 
 def assert_level(groups: list[np.ndarray], levels: tuple[float, ...]) -> None:
-    """``groups`` (runs, pairs) of p-values: few enough are small, by the variance that the runs themselves show."""
+    """Few enough p-values (runs, pairs) of each group are small, given the variance between the runs."""
     for p in groups:
         for level in levels:
             below = (p <= level).mean(axis=1)
@@ -197,16 +197,16 @@ def assert_level(groups: list[np.ndarray], levels: tuple[float, ...]) -> None:
 
 
 @pytest.mark.parametrize("name", DRAWS)
-def test_small_p_values_are_no_more_than_said(name: str) -> None:
+def test_small_p_values_hold_their_level(name: str) -> None:
     groups = [np.array(p) for p in zip(*null_p_values(DRAWS[name], 800, 200, 30))]
     assert_level(groups, (0.05, 0.01, 1e-3, 1e-4))
-    if name in ("independent", "correlated"):  # and not far fewer, which would cost power
+    if name in ("independent", "correlated"):  # far fewer would cost power
         assert all((p <= 0.05).mean() > 0.035 for p in groups)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("n", "m"), [(1000, 200), (1000, 1000), (10_000, 4096)])
 @pytest.mark.parametrize("name", DRAWS)
-def test_smallest_p_values_are_no_more_than_said(name: str, n: int, m: int) -> None:
+def test_the_smallest_p_values_hold_their_level(name: str, n: int, m: int) -> None:
     groups = [np.array(p) for p in zip(*null_p_values(DRAWS[name], n, m, 1500 if n < 10_000 else 150))]
     assert_level(groups, (1e-2, 1e-3, 1e-4, 1e-5, 1e-6))

@@ -56,7 +56,7 @@ def test_order_of_the_categories_does_not_matter(pairs: list[tuple[int, int]], u
 
 
 @given(counts, st.integers(1, 1000))
-def test_effect_is_free_of_the_sizes(pairs: list[tuple[int, int]], times: int) -> None:
+def test_effect_does_not_depend_on_the_sizes(pairs: list[tuple[int, int]], times: int) -> None:
     baseline, window = map(np.array, zip(*pairs))
     effect = share_distance(baseline, window, 0)
     assert 0 <= effect <= 1
@@ -82,7 +82,7 @@ def test_effect_is_cramers_v_of_samples_of_one_size() -> None:
         ([50], [], 0),
     ],
 )
-def test_fewer_than_two_cells_tell_nothing(baseline: list[int], window: list[int], unseen: int) -> None:
+def test_with_fewer_than_two_cells_the_p_value_is_1(baseline: list[int], window: list[int], unseen: int) -> None:
     window = window or [0] * len(baseline)
     assert chi2_two_sample(np.array(baseline), np.array(window), unseen)[:4] == (1, 0, 0, 0)
 
@@ -95,7 +95,7 @@ def test_unseen_categories_alone_are_drift() -> None:
 
 
 @pytest.mark.parametrize(("rows", "window_rows"), [(1_000, 1_000), (10_000, 500), (500, 10_000)])
-def test_alarms_without_drift_are_as_rare_as_said(rows: int, window_rows: int) -> None:
+def test_false_alarms_are_as_frequent_as_the_level(rows: int, window_rows: int) -> None:
     rng = np.random.default_rng(7)
     shares = np.array([0.4, 0.2, 0.15, 0.1, 0.1, 0.03, 0.01, 0.005, 0.005])
     p = np.array(
@@ -124,7 +124,7 @@ def _seconds(baseline: np.ndarray, window: np.ndarray) -> float:
 @pytest.mark.parametrize("expected", [5, 10, 50])
 @pytest.mark.parametrize("cells", [5, 20, 100])
 def test_the_bound_keeps_its_level_where_cells_are_sparse(expected: int, cells: int) -> None:
-    """Cells of Poisson counts against a baseline so large that its shares are known: exact tails, by convolution."""
+    """Cells with Poisson counts and a baseline so large that its shares are known: exact tails by convolution."""
     size, step = 1 << 16, 0.005
     counts = np.arange(400)
     probabilities = stats.poisson.pmf(counts, expected)
@@ -141,7 +141,7 @@ def test_the_bound_keeps_its_level_where_cells_are_sparse(expected: int, cells: 
         correction = 1 + (1 / (6 * expected) + 1 / (6 * expected**2))
         assert tail(likelihood_ratio, value * correction) <= level * (1 + 10 / expected)
         if level == 1e-7 and expected == 5:
-            assert tail(pearson, value) > 10 * level  # which is why there is a bound
+            assert tail(pearson, value) > 10 * level  # this is why there is a bound
 
 
 def test_the_bound_of_a_table_is_the_larger_tail_times_the_allowance() -> None:

@@ -14,7 +14,7 @@ values = st.integers(-4, 4).map(lambda i: i / 2)
 
 
 def code(baseline: np.ndarray, window: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Codes of the window by their definition, one value after the other; and the shares of the baseline."""
+    """The codes of the window by their definition, value by value, and the shares of the baseline."""
     distinct = sorted(set(baseline.tolist()))
     codes = [2 * sum(v < value for v in distinct) + (value in distinct) for value in window.tolist()]
     return (np.array(codes, np.uint16), *code_shares(np.array([(baseline <= v).sum() for v in distinct])))
@@ -25,12 +25,14 @@ def code(baseline: np.ndarray, window: np.ndarray) -> tuple[np.ndarray, np.ndarr
 )
 @settings(deadline=None)
 def test_statistic_is_scipys_with_ties(baseline: list[float], window: list[float]) -> None:
-    codes, below, at = code(np.array(baseline), np.array(window))
-    with np.errstate(all="ignore"):  # of a p-value that is not looked at here
+    codes, below, at_most = code(np.array(baseline), np.array(window))
+    with np.errstate(all="ignore"):  # SciPy warns of a p-value that is not used here
         expected = stats.ks_2samp(baseline, window, method="asymp").statistic
-    assert ks_from_sorted_codes(np.sort(codes), below, at) == pytest.approx(expected, rel=0, abs=1e-15)
-    assert ks_from_counts(np.bincount(codes, minlength=len(at)), at) == pytest.approx(expected, rel=0, abs=1e-15)
-    assert ks_statistic(codes, below, at) == pytest.approx(expected, rel=0, abs=1e-15)
+    assert ks_from_sorted_codes(np.sort(codes), below, at_most) == pytest.approx(expected, rel=0, abs=1e-15)
+    assert ks_from_counts(np.bincount(codes, minlength=len(at_most)), at_most) == pytest.approx(
+        expected, rel=0, abs=1e-15
+    )
+    assert ks_statistic(codes, below, at_most) == pytest.approx(expected, rel=0, abs=1e-15)
 
 
 @pytest.mark.parametrize(
@@ -45,8 +47,8 @@ def test_statistic_is_scipys_with_ties(baseline: list[float], window: list[float
     ],
 )
 def test_constants_and_single_rows(baseline: list[float], window: list[float], expected: float) -> None:
-    codes, below, at = code(np.array(baseline), np.array(window))
-    assert ks_statistic(codes, below, at) == pytest.approx(expected, rel=0, abs=1e-15)
+    codes, below, at_most = code(np.array(baseline), np.array(window))
+    assert ks_statistic(codes, below, at_most) == pytest.approx(expected, rel=0, abs=1e-15)
 
 
 @pytest.mark.parametrize("rows", [1, 200, 4096, 30_000])
@@ -57,23 +59,23 @@ def test_large_samples_are_scipys_whose_versions_differ_in_the_last_bit(rows: in
     distinct, counts = np.unique(baseline, return_counts=True)
     index = np.searchsorted(distinct, window)
     codes = 2 * index + (distinct[np.minimum(index, len(distinct) - 1)] == window)
-    below, at = code_shares(np.cumsum(counts))
-    with np.errstate(all="ignore"):  # of a p-value that is not looked at here
+    below, at_most = code_shares(np.cumsum(counts))
+    with np.errstate(all="ignore"):  # SciPy warns of a p-value that is not used here
         expected = stats.ks_2samp(baseline, window, method="asymp").statistic
-    assert ks_statistic(codes.astype(np.uint16), below, at) == pytest.approx(expected, rel=0, abs=1e-15)
+    assert ks_statistic(codes.astype(np.uint16), below, at_most) == pytest.approx(expected, rel=0, abs=1e-15)
 
 
 @given(st.lists(values, min_size=1, max_size=40), st.lists(values, min_size=1, max_size=40), st.randoms())
 def test_order_does_not_matter(baseline: list[float], window: list[float], random: object) -> None:
-    codes, below, at = code(np.array(baseline), np.array(window))
+    codes, below, at_most = code(np.array(baseline), np.array(window))
     shuffled = codes.copy()
     random.shuffle(shuffled)  # type: ignore[attr-defined]
-    assert ks_statistic(shuffled, below, at) == ks_statistic(codes, below, at)
+    assert ks_statistic(shuffled, below, at_most) == ks_statistic(codes, below, at_most)
 
 
 def test_an_empty_sample_has_no_statistic() -> None:
-    below, at = code_shares(np.array([2, 3]))
+    below, at_most = code_shares(np.array([2, 3]))
     none = np.array([], np.uint16)
-    assert np.isnan(ks_statistic(none, below, at))
-    assert np.isnan(ks_from_counts(np.zeros(5, np.int64), at))
+    assert np.isnan(ks_statistic(none, below, at_most))
+    assert np.isnan(ks_from_counts(np.zeros(5, np.int64), at_most))
     assert np.isnan(ks_statistic(np.array([0, 0], np.uint16), *code_shares(np.array([], np.int64))))

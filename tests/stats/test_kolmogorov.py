@@ -33,7 +33,7 @@ def smirnov_exactly(n: int, d: Fraction) -> mpmath.mpf:
 def test_one_sample_p_values_are_scipys(n: int) -> None:
     rng = np.random.default_rng(n)
     edges = np.sqrt([2.2 - 1e-9, 2.2 + 1e-9, 0.754, 0.755, 4 - 1e-9, 4 + 1e-9])
-    z = np.concatenate([rng.uniform(0.05, 3.75, 30 if n < 10_000 else 4), edges])  # SciPy takes n steps for one
+    z = np.concatenate([rng.uniform(0.05, 3.75, 30 if n < 10_000 else 4), edges])  # SciPy needs n steps for each
     d = np.concatenate([z / np.sqrt(n), np.arange(1, 8) / (2 * n), [0.5, (1.4 / n) ** (2 / 3)]])
     if n < 10_000:
         d = np.concatenate([d, rng.uniform(0, 1, 10)])
@@ -83,7 +83,7 @@ def test_features_of_all_sizes_at_once_are_as_one_by_one() -> None:
 
 
 @pytest.mark.parametrize(("d", "n"), [(0.5, 0), (np.nan, 10), (0.5, np.nan), (np.nan, np.nan), (0.0, 0)])
-def test_no_observations_no_p_value(d: float, n: float) -> None:
+def test_without_observations_there_is_no_p_value(d: float, n: float) -> None:
     assert np.isnan(kstwo_sf(d, n))
 
 
@@ -111,7 +111,7 @@ def test_two_samples_of_no_or_single_rows() -> None:
 
 
 @pytest.mark.parametrize(("n", "m"), [(10_000, 4_096), (500, 500), (10_000, 250), (60, 5_000)])
-def test_alarms_without_drift_are_as_rare_as_said(n: int, m: int) -> None:
+def test_false_alarms_are_as_frequent_as_the_level(n: int, m: int) -> None:
     rng = np.random.default_rng(11)
     d = np.array([stats.ks_2samp(rng.random(n), rng.random(m), method="asymp").statistic for _ in range(600)])
     p = two_sample_p(d, n, m)

@@ -1,4 +1,4 @@
-"""p-values of shares: never below the exact ones, and close to them where it counts."""
+"""p-values of shares are never below the exact ones, and close to them where they are small."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from torchserve_drift.stats.proportions import beyond_range_p, hypergeometric_ta
 
 
 def tail_exactly(k: int, m: int, K: int, N: int) -> Fraction:
-    """Each outcome's ways from the last one's, in whole numbers."""
+    """The exact tail: the number of ways to each outcome follows from that to the one before, in whole numbers."""
     low, high = max(k, m - (N - K)), min(m, K)
     ways = total = comb(K, low) * comb(N - K, m - low) if low <= high else 0
     for x in range(low, high):
@@ -51,7 +51,7 @@ def test_far_tails_of_large_populations(k: int, m: int, K: int, N: int) -> None:
 
 def test_a_billion_rows_keep_the_bound() -> None:
     k, m, K, N = 1_200, 1_000_000, 1_000_000, 1_000_000_000
-    exact = stats.binom.sf(k - 1, m, K / N)  # larger than the hypergeometric one, by a relative 2e-2 here
+    exact = stats.binom.sf(k - 1, m, K / N)  # here larger than the hypergeometric tail by 2 %
     bound = float(hypergeometric_tail(k, m, K, N))
     assert 0.9 * exact < bound < 2 * exact
 
@@ -64,7 +64,7 @@ def test_two_proportions_are_at_least_fishers(a: int, b: int, c: int, d: int) ->
         assert found == {"two": 1, "greater": 1}
         return
     assert found["greater"] >= stats.fisher_exact(table, "greater").pvalue
-    # SciPy adds the outcomes as unlikely as the one found: no more than twice the smaller tail
+    # SciPy adds all outcomes that are at most as likely: together no more than twice the smaller tail
     assert found["two"] >= min(2 * min(stats.fisher_exact(table, s).pvalue for s in ("greater", "less")), 1)
     assert found["two"] == float(two_proportions_p(c, c + d, a, a + b))
 

@@ -14,7 +14,7 @@ from torchserve_drift.stats.unseen import unseen_categories_p
 
 
 def exactly(unseen: int, baseline_rows: int, pooled: list[int]) -> float:
-    """The share of all ways to choose the baseline's rows that leave as many rows of the window unseen."""
+    """The share of the ways to choose the baseline's rows that leave at least ``unseen`` rows of the window unseen."""
     categories = [c for c, rows in enumerate(pooled) for _ in range(rows)]
     hits = ways = 0
     for chosen in combinations(range(len(categories)), baseline_rows):
@@ -38,8 +38,8 @@ def test_never_below_the_exact_p_value(pooled: list[int], data: st.DataObject) -
 
 
 @pytest.mark.parametrize("unseen", [1, 2, 3, 6, 12])
-def test_frequent_categories_leave_only_chance(unseen: int) -> None:
-    # none but the unseen rows themselves can go unseen: all of them must fall in the window, a third of the rows
+def test_without_rare_categories_only_chance_hides_a_category(unseen: int) -> None:
+    # Only these rows can be unseen, if all of them fall into the window, which has a third of all rows.
     p = unseen_categories_p(unseen, np.array([9000, 900, 100]), np.array([4500, 450, 50]))
     assert 1 <= p * 3.0**unseen < 1.05
 
@@ -53,7 +53,7 @@ def test_frequent_categories_leave_only_chance(unseen: int) -> None:
         (0.7 ** np.arange(60), 300, 3000),
     ],
 )
-def test_alarms_without_drift_are_no_more_than_said(shares: np.ndarray, rows: int, window_rows: int) -> None:
+def test_false_alarms_hold_the_level(shares: np.ndarray, rows: int, window_rows: int) -> None:
     rng = np.random.default_rng(4)
     shares = shares / shares.sum()
     p = []
@@ -65,7 +65,7 @@ def test_alarms_without_drift_are_no_more_than_said(shares: np.ndarray, rows: in
         assert np.mean(np.array(p) <= level) <= level
 
 
-def test_many_new_rows_are_news_in_spite_of_a_long_tail() -> None:
+def test_many_unseen_rows_are_significant_in_spite_of_a_long_tail() -> None:
     rng = np.random.default_rng(9)
     shares = 1 / np.arange(1, 20_001) ** 1.3
     baseline, window = (rng.multinomial(rows, shares / shares.sum()) for rows in (100_000, 10_000))
@@ -77,7 +77,7 @@ def test_many_new_rows_are_news_in_spite_of_a_long_tail() -> None:
     assert p[2] < p[1]
 
 
-def test_nothing_unseen_or_nothing_known_is_no_news() -> None:
+def test_without_unseen_rows_or_a_baseline_the_p_value_is_1() -> None:
     assert unseen_categories_p(0, np.array([5, 5]), np.array([1, 1])) == 1
     assert unseen_categories_p(5, np.array([], np.int64), np.array([], np.int64)) == 1
     assert unseen_categories_p(7, np.array([1]), np.array([0])) == 1

@@ -406,7 +406,7 @@ def test_a_baseline_of_other_features_drops_the_old_windows_and_says_so_once(spo
 
 def test_garbage_in_segments_is_dropped_and_the_model_serves_and_counts(spoilt):
     spoilt.serves("garbage")
-    assert len(spoilt.said("garbage", "are dropped: no segment")) == 1
+    assert len(spoilt.said("garbage", "are dropped: not a segment file")) == 1
     assert len(spoilt.said("garbage", "or broken: ")) == 1  # of the file that has another size as well
     assert len(spoilt.said("garbage", "are dropped")) == 2
     assert len(list(spoilt.states["garbage"].rglob("*.segment"))) == 2

@@ -1,4 +1,4 @@
-"""A worker's counters: arrays that add up, by name."""
+"""A worker's counters: their names, and arrays of several workers that add up."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def test_each_counter_is_its_own() -> None:
     values = np.zeros(LENGTH)
     counters = Counters(values)
     for rows, reason in enumerate(REASONS, 1):
-        counters.reject(reason, rows)
+        counters.count_rejected(reason, rows)
     for times, stage in enumerate(STAGES, 1):
         for _ in range(times):
-            counters.error(stage)
-    counters.unknown(100)
-    counters.observed(1e-6)
+            counters.count_error(stage)
+    counters.count_unknown(100)
+    counters.count_batch(1e-6)
     found = describe(values)
     assert found["rows_rejected"] == {reason: i for i, reason in enumerate(REASONS, 1)}
     assert found["errors"] == {stage: i for i, stage in enumerate(STAGES, 1)}
@@ -37,7 +37,7 @@ def test_each_counter_is_its_own() -> None:
 def test_a_decoder_s_reasons_can_be_counted() -> None:
     assert set(tabular.REASONS) <= set(REASONS)
     with pytest.raises(ValueError, match="not in tuple"):
-        Counters(np.zeros(LENGTH)).error("elsewhere")
+        Counters(np.zeros(LENGTH)).count_error("elsewhere")
 
 
 SECONDS = st.lists(st.floats(0, 1) | st.sampled_from(OBSERVE_BOUNDS), max_size=30)
@@ -45,11 +45,11 @@ SECONDS = st.lists(st.floats(0, 1) | st.sampled_from(OBSERVE_BOUNDS), max_size=3
 
 @given(SECONDS, SECONDS)
 def test_the_histogram_counts_up_to_and_with_its_bounds_over_all_workers(one: list[float], other: list[float]) -> None:
-    """As Prometheus has it: a bucket counts what is at most its bound, the last one everything."""
+    """As in Prometheus, a bucket counts the values up to and including its bound, and the last bucket all values."""
     workers = np.zeros((2, LENGTH))
     for values, taken in zip(workers, (one, other)):
         for seconds in taken:
-            Counters(values).observed(seconds)
+            Counters(values).count_batch(seconds)
     found = describe(workers.sum(axis=0))["observe_seconds"]
     every = np.array([*one, *other])
     assert found["counts"] == [*(int((every <= bound).sum()) for bound in OBSERVE_BOUNDS), len(every)]
@@ -59,7 +59,7 @@ def test_the_histogram_counts_up_to_and_with_its_bounds_over_all_workers(one: li
 def test_no_count_is_lost_between_threads() -> None:
     values = np.zeros(LENGTH)
     counters = Counters(values)
-    threads = [threading.Thread(target=lambda: [counters.unknown(1) for _ in range(2000)]) for _ in range(8)]
+    threads = [threading.Thread(target=lambda: [counters.count_unknown(1) for _ in range(2000)]) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:

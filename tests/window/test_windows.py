@@ -1,10 +1,11 @@
-"""Windows: exact tallies, uniform samples, and state that a kill at any moment leaves whole."""
+"""Windows: exact tallies, uniform samples, and a state that stays complete after a kill at any moment."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -15,12 +16,15 @@ from scipy import stats
 from profiles import baseline
 from torchserve_drift.features.encoding import MISTYPED_VALUE, UNSEEN_INDEX
 from torchserve_drift.settings.settings import Window
-from torchserve_drift.window import layout as at
+from torchserve_drift.window import fields
+from torchserve_drift.window.pacing import NO_PAUSE
 from torchserve_drift.window.reservoir import smallest, still_needed
 from torchserve_drift.window.segment import SegmentView
 from torchserve_drift.window.store import Store
 from torchserve_drift.window.tally import scale_of
 from torchserve_drift.window.writer import SegmentWriter
+
+T = TypeVar("T")
 
 NUMBERED = baseline({"row": np.arange(30_000.0)})
 """A baseline in which row r of a stream 0, 1, 2, ... is recognised by its code, 2 r + 1."""
@@ -35,7 +39,7 @@ def numbered(first: int, count: int) -> np.ndarray:
 
 
 def run(store: Store, total: int, batch: int, every: int = 7) -> None:
-    """A stream of numbered rows, one a second, in batches, folded now and then."""
+    """Append a stream of numbered rows, one a second, in batches, and fold it from time to time."""
     for i, first in enumerate(range(0, total, batch)):
         part = numbered(first, min(batch, total - first))
         store.append(part, float(first + len(part) - 1))
@@ -84,7 +88,7 @@ def test_the_sample_is_uniform_over_workers_of_unequal_traffic(workers: int, tmp
         assert [window.rows for window in merged] == [total] * workers
         assert (
             len({tuple(sorted(rows_of(window.codes))) for window in merged}) == 1
-        )  # whoever looks, sees the same sample
+        )  # every worker sees the same sample
         found += np.bincount(rows_of(merged[0].codes) // 300, minlength=10)
         for store in stores:
             store.close()
@@ -144,26 +148,26 @@ def assert_tally(store: Store, tally: np.ndarray, rows: np.ndarray) -> None:
     finite = x[np.isfinite(x)]
     feature = MIXED.features[0]
     part = store.layout.part(tally, 0)
-    assert tally[at.ROWS] == len(rows)
-    assert part[at.VALID] == len(finite)
-    assert part[at.MISTYPED] == bits.sum()
-    assert part[at.MISSING] == np.isnan(x).sum() - bits.sum()
-    assert part[at.INFINITE] == np.isinf(x).sum()
-    assert part[at.OUTSIDE] == ((finite < feature.minimum) | (finite > feature.maximum)).sum()
+    assert tally[fields.ROWS] == len(rows)
+    assert part[fields.VALID] == len(finite)
+    assert part[fields.MISTYPED] == bits.sum()
+    assert part[fields.MISSING] == np.isnan(x).sum() - bits.sum()
+    assert part[fields.INFINITE] == np.isinf(x).sum()
+    assert part[fields.OUTSIDE] == ((finite < feature.minimum) | (finite > feature.maximum)).sum()
     bins = np.histogram(finite, [-np.inf, *feature.edges, np.inf])[0]
-    assert part[at.BINS :].sum() == bins.sum() == len(finite)
+    assert part[fields.BINS :].sum() == bins.sum() == len(finite)
     for j, edge in enumerate(feature.edges):
-        assert part[at.BINS :].cumsum()[j] == (finite <= edge).sum()
+        assert part[fields.BINS :].cumsum()[j] == (finite <= edge).sum()
     if len(finite):
         shift, scale = scale_of(feature)
-        mean, square = part[at.SUM] / len(finite), part[at.SUM_SQUARES] / len(finite)
+        mean, square = part[fields.SUM] / len(finite), part[fields.SUM_SQUARES] / len(finite)
         found = (shift + scale * mean, scale * np.sqrt(max(square - mean * mean, 0)))
         np.testing.assert_allclose(found, (finite.mean(), finite.std()))
     part = store.layout.part(tally, 1)
     counts = Counter(c[~np.isnan(c)].tolist())
-    assert part[at.UNSEEN] == counts[-1.0]
-    assert part[at.CATEGORIES :].tolist() == [counts[0.0], counts[1.0], counts[2.0]]
-    assert part[at.VALID] == sum(counts.values())
+    assert part[fields.UNSEEN] == counts[-1.0]
+    assert part[fields.CATEGORIES :].tolist() == [counts[0.0], counts[1.0], counts[2.0]]
+    assert part[fields.VALID] == sum(counts.values())
 
 
 @settings(max_examples=60, deadline=None)
@@ -210,9 +214,9 @@ def test_a_clock_that_jumps_back_loses_nothing_and_keeps_windows_moving() -> Non
         store.append(numbered(10 * i, 10), now)
         store.writer.fold()
     assert store.windows(3900.0)[0].rows == 50
-    assert store.windows(3900.0 + 390.0)[0].rows == 40  # the first rows are ten minutes old by now
+    assert store.windows(3900.0 + 390.0)[0].rows == 40  # the first rows are ten minutes old
     assert store.windows(3900.0 + 700.0)[0].rows == 0
-    assert store.totals()[at.ROWS] == 50
+    assert store.totals()[fields.ROWS] == 50
 
 
 class Killed(Exception):
@@ -220,6 +224,11 @@ class Killed(Exception):
 
 
 def killed(*_: object) -> None:
+    raise Killed
+
+
+def killed_after_a_feature(features: Iterable[T]) -> Iterator[T]:
+    yield next(iter(features))
     raise Killed
 
 
@@ -252,9 +261,9 @@ def test_a_kill_at_any_moment_of_a_fold_loses_and_repeats_nothing(where: str, mo
                 elif where == "after the commit":
                     patch.setattr(SegmentWriter, "_commit", killed_after("_commit"))
                 elif where == "after a pane closed":
-                    patch.setattr(SegmentWriter, "_close", killed_after("_close"))
+                    patch.setattr(SegmentWriter, "_close_pane", killed_after("_close_pane"))
             try:
-                writer.fold(killed if where == "between two features" and i % 30 else lambda: None)
+                writer.fold(killed_after_a_feature if where == "between two features" and i % 30 else NO_PAUSE)
             except Killed:
                 kills += 1
     assert kills > 50
@@ -266,14 +275,38 @@ def test_a_kill_at_any_moment_of_a_fold_loses_and_repeats_nothing(where: str, mo
         assert window.sample_rows == min(64, window.rows)
     live = final.arrays.pool_rows[final.arrays.pool_rows > 0]
     assert len(set(live)) == len(live)
-    assert not final.arrays.ring.any()  # no production value outlives a fold
+    assert not final.arrays.ring.any()  # no production value stays in memory after a fold
 
 
 def test_a_full_ring_is_folded_by_the_caller_and_large_batches_are_cut() -> None:
     store = Store(NUMBERED, (Window("1h", seconds=3600.0),), 100, seed=0)
     store.append(numbered(0, 10 * store.layout.ring_rows + 3), 1.0)
     store.writer.fold()
-    assert store.totals()[at.ROWS] == 10 * store.layout.ring_rows + 3
+    assert store.totals()[fields.ROWS] == 10 * store.layout.ring_rows + 3
+
+
+def test_a_ring_that_is_half_full_calls_for_a_fold() -> None:
+    store = Store(NUMBERED, (Window("1h", seconds=3600.0),), 100, seed=0)
+    calls: list[int] = []
+    store.notify_when_filling(lambda: calls.append(store.writer.waiting))
+    half = store.layout.ring_rows // 2
+    store.append(numbered(0, half - 1), 1.0)
+    assert calls == []
+    store.append(numbered(half - 1, 1), 1.0)
+    store.append(numbered(half, 1), 1.0)
+    assert calls == [half, half + 1]
+    store.writer.fold()
+    store.append(numbered(0, 1), 1.0)
+    assert len(calls) == 2
+
+
+def test_memory_that_another_program_wrote_into_is_not_folded() -> None:
+    store = Store(NUMBERED, (Window("1h", seconds=3600.0),), 100, seed=0)
+    store.writer.arrays.appended[0] = -5
+    message = "rows that wait in the ring must be from 0 to 256, got -5: another program wrote into the windows' memory"
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        store.writer.fold()
+    assert not store.writer.is_plausible()
 
 
 def test_extreme_traffic_shrinks_the_sample_and_recovers() -> None:

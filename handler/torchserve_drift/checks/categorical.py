@@ -7,15 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from torchserve_drift.baseline.profile import CategoricalBaseline
 from torchserve_drift.checks.evidence import CheckedModel, Evidence, Finding, WindowView
 from torchserve_drift.stats import proportions
+from torchserve_drift.stats.arrays import Floats, Indices
 from torchserve_drift.stats.chisquare import chi2_two_sample
 from torchserve_drift.stats.unseen import unseen_categories_p
-from torchserve_drift.window import layout as at
-from torchserve_drift.window.tally import Floats
+from torchserve_drift.window import fields
 
 AT_ONCE = 256
 """Features whose tails are computed together: their number bounds how long a thread is kept from serving."""
@@ -37,11 +36,9 @@ class ShareChanges(NamedTuple):
     changes: Floats
 
     @classmethod
-    def of(
-        cls, feature: CategoricalBaseline, chosen: npt.NDArray[np.intp], part: Floats, design_effects: Floats
-    ) -> ShareChanges:
+    def of(cls, feature: CategoricalBaseline, chosen: Indices, part: Floats, design_effects: Floats) -> ShareChanges:
         """The ``chosen`` categories (S,) of a feature's tallies ``part`` (S, length), in independent rows."""
-        rows, hits = part[:, at.VALID], part[np.arange(len(part)), at.CATEGORIES + chosen]
+        rows, hits = part[:, fields.VALID], part[np.arange(len(part)), fields.CATEGORIES + chosen]
         base_hits, base_rows = feature.counts[chosen].astype(np.float64), float(feature.count)
         effective = np.maximum(np.floor(rows / design_effects), 1)
         return cls(
@@ -85,7 +82,7 @@ class CategoricalChecks:
             for place, feature, min_effects in window.paced(batch):
                 part = self._layout.part(window.rows.tally, place)
                 design_effect = float(window.design_effects[place])
-                if part[at.VALID] > 0:
+                if part[fields.VALID] > 0:
                     chi2, unseen = _of_all_categories(feature, min_effects, part, design_effect)
                     present.append((place, chi2, unseen, min_effects["frequency"]))
                     changes.append(_largest_change(feature, part, design_effect))
@@ -98,7 +95,7 @@ class CategoricalChecks:
 
 def _largest_change(feature: CategoricalBaseline, part: Floats, design_effect: float) -> ShareChanges:
     """The category whose share in the window differs most from the baseline's."""
-    changes = np.abs(part[at.CATEGORIES :] / part[at.VALID] - feature.counts / feature.count)
+    changes = np.abs(part[fields.CATEGORIES :] / part[fields.VALID] - feature.counts / feature.count)
     return ShareChanges.of(feature, changes.argmax(keepdims=True), part[None], np.array([design_effect]))
 
 
@@ -106,7 +103,7 @@ def _of_all_categories(
     feature: CategoricalBaseline, min_effects: Mapping[str, float], part: Floats, design_effect: float
 ) -> tuple[Evidence, Evidence]:
     """chi2 and new_category."""
-    rows, unseen, counts = part[at.VALID], int(part[at.UNSEEN]), part[at.CATEGORIES :].astype(np.int64)
+    rows, unseen, counts = part[fields.VALID], int(part[fields.UNSEEN]), part[fields.CATEGORIES :].astype(np.int64)
     chi2 = chi2_two_sample(feature.counts, counts, unseen, design_effect)
     p_unseen = unseen_categories_p(
         int(unseen // design_effect), feature.counts, np.floor(counts / design_effect).astype(np.int64)

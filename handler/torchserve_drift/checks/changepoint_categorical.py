@@ -11,9 +11,9 @@ from torchserve_drift.baseline.profile import CategoricalBaseline
 from torchserve_drift.checks.categorical import ShareChanges, share_changes_p
 from torchserve_drift.checks.evidence import CheckedModel, Evidence, Finding, WindowView
 from torchserve_drift.checks.span_weights import span_weights
+from torchserve_drift.stats.arrays import Floats
 from torchserve_drift.stats.unseen import unseen_categories_p
-from torchserve_drift.window import layout as at
-from torchserve_drift.window.tally import Floats
+from torchserve_drift.window import fields
 
 SHARES_SHARE, UNSEEN_SHARE = 0.75, 0.25
 """Parts of a feature's level: its categories' shares, and categories that the baseline lacks."""
@@ -42,7 +42,7 @@ class CategoricalSpans:
         looked_at, changes = [], []
         for place, feature, min_effects in window.paced(self._features):
             tallies, design_effects = self._layout.part(window.rows.spans, place), window.span_design_effects[:, place]
-            used = span_weights(tallies[:, at.VALID]) > 0
+            used = span_weights(tallies[:, fields.VALID]) > 0
             if used.any():
                 spans = _Spans(place, feature, min_effects, tallies[used], design_effects[used])
                 looked_at.append(spans)
@@ -60,7 +60,7 @@ def clearest(found: Sequence[Evidence]) -> Evidence:
 
 def _clearest_changes(spans: _Spans) -> ShareChanges:
     """Of each span the category of the largest likelihood ratio, among those whose share changed enough if any did."""
-    feature, rows, counts = spans.feature, spans.tallies[:, at.VALID], spans.tallies[:, at.CATEGORIES :]
+    feature, rows, counts = spans.feature, spans.tallies[:, fields.VALID], spans.tallies[:, fields.CATEGORIES :]
     base, total = feature.counts.astype(np.float64), float(feature.count)
     shares, before = counts / rows[:, None], base / total
     pooled = (counts + base) / (rows[:, None] + total)
@@ -79,15 +79,15 @@ def _divergence(share: Floats, other: Floats) -> Floats:
 
 
 def _of_shares(spans: _Spans, changes: ShareChanges, p_values: Floats) -> Iterator[Evidence]:
-    parts = span_weights(spans.tallies[:, at.VALID]) * SHARES_SHARE
+    parts = span_weights(spans.tallies[:, fields.VALID]) * SHARES_SHARE
     for p, change in zip(p_values / parts, changes.changes.tolist()):
         yield Evidence(min(float(p), 1.0), change, abs(change), spans.min_effects["frequency"])
 
 
 def _of_unseen(spans: _Spans) -> Iterator[Evidence]:
     """Spans with rows of categories that the baseline lacks. Short spans weigh more here: few such rows suffice."""
-    feature, rows, unseen = spans.feature, spans.tallies[:, at.VALID], spans.tallies[:, at.UNSEEN]
-    counts = spans.tallies[:, at.CATEGORIES :]
+    feature, rows, unseen = spans.feature, spans.tallies[:, fields.VALID], spans.tallies[:, fields.UNSEEN]
+    counts = spans.tallies[:, fields.CATEGORIES :]
     parts = span_weights(rows, -1.0) * UNSEEN_SHARE
     for span in np.flatnonzero(unseen):
         design_effect = spans.design_effects[span]

@@ -6,17 +6,16 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from torchserve_drift.baseline.profile import NumericBaseline
 from torchserve_drift.checks.evidence import CheckedModel, Evidence, Finding, WindowView
 from torchserve_drift.checks.moments import TalliedMoments, baseline_bins, shifts_of
 from torchserve_drift.checks.span_weights import span_weights
-from torchserve_drift.stats.binned import bin_scores, score_moments
+from torchserve_drift.stats.arrays import Bools, Floats, Indices
+from torchserve_drift.stats.bin_scores import bin_scores, score_moments
 from torchserve_drift.stats.kolmogorov import LEAST
-from torchserve_drift.stats.ranks import Moments, shift_p
-from torchserve_drift.window import layout as at
-from torchserve_drift.window.tally import Floats
+from torchserve_drift.stats.score_tests import Moments, shift_p
+from torchserve_drift.window import fields
 
 LOCATION_SHARE, SCALE_SHARE = 0.85, 0.15
 """Parts of a feature's level. Most drift of numbers moves their location."""
@@ -42,7 +41,7 @@ class NumericSpans:
         counts = [baseline_bins(feature) for feature in features]
         most = max(map(len, counts))
         self._is_bin = np.arange(most) < np.array([len(count) for count in counts])[:, None]
-        self._bins = np.where(self._is_bin, offsets[:, None] + at.BINS + np.arange(most), 0)
+        self._bins = np.where(self._is_bin, offsets[:, None] + fields.BINS + np.arange(most), 0)
         known = np.array([np.pad(count, (0, most - len(count))) for count in counts], np.float64)
         scores, rows = bin_scores(known), known.sum(axis=1)
         self._location = _Scores(scores.location, score_moments(known, scores.location, rows), scores.location_step)
@@ -97,12 +96,12 @@ class NumericSpans:
         return adjusted
 
 
-def _clearest(adjusted: Floats, large: npt.NDArray[np.bool_]) -> npt.NDArray[np.intp]:
+def _clearest(adjusted: Floats, large: Bools) -> Indices:
     """For each feature the smallest p-value among changes that are large enough, if any are; else among all.
 
     A small but certain change must not hide a large one. ``adjusted`` and ``large`` (parts, S, F); indices (F,) into
     parts x S.
     """
     flat, ample = adjusted.reshape(-1, adjusted.shape[-1]), large.reshape(-1, large.shape[-1])
-    best: npt.NDArray[np.intp] = np.where(ample, flat, np.inf).argmin(axis=0)
+    best: Indices = np.where(ample, flat, np.inf).argmin(axis=0)
     return np.where(ample.any(axis=0), best, flat.argmin(axis=0)).astype(np.intp)

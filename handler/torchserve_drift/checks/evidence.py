@@ -6,16 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Optional, Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 from torchserve_drift.baseline.profile import Profile
-from torchserve_drift.window.coding import Codes
+from torchserve_drift.stats.arrays import Floats
+from torchserve_drift.window.coding import FeatureCodes
 from torchserve_drift.window.layout import Layout
 from torchserve_drift.window.merge import WindowRows
 from torchserve_drift.window.pacing import NO_PAUSE, Pace
-
-Floats = npt.NDArray[np.float64]
 
 
 class Evidence(NamedTuple):
@@ -70,7 +66,7 @@ class CheckedModel:
     profile: Profile
     min_effects: Sequence[Mapping[str, float]]
     layout: Layout
-    codes: Sequence[Codes]
+    codes: Sequence[FeatureCodes]
 
 
 @dataclass(frozen=True, eq=False)

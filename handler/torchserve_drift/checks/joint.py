@@ -7,22 +7,19 @@ from dataclasses import dataclass, replace
 from typing import Optional
 
 import numpy as np
-import numpy.typing as npt
 
 from torchserve_drift.baseline.profile import MISSING_CODE, CategoricalBaseline, FeatureBaseline, Profile
 from torchserve_drift.checks.evidence import CheckedModel, Evidence, Finding, WindowView
 from torchserve_drift.checks.joint_columns import Pairs, bounded, columns_of
+from torchserve_drift.stats.arrays import Bools, Codes, Floats
 from torchserve_drift.stats.association import Association, association, change, correlations, own_rank_scores
-from torchserve_drift.window.coding import Codes
+from torchserve_drift.window.coding import FeatureCodes
 from torchserve_drift.window.pacing import NO_PAUSE, Pace
-from torchserve_drift.window.tally import Floats
 
 LEAST_ROWS = 100
 
 _BLOCK = 1024
 """Rows of a product of matrices: a larger one would keep the interpreter for milliseconds."""
-
-CodeRows = npt.NDArray[np.uint16]
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +60,7 @@ class PairwiseAssociations:
     Row r of the ``sample`` of every feature is the same row of the training data.
     """
 
-    def __init__(self, profile: Profile, codes: Sequence[Codes]) -> None:
+    def __init__(self, profile: Profile, codes: Sequence[FeatureCodes]) -> None:
         self._profile, self._codes = profile, codes
         self._columns = columns_of(profile, codes)
         self._features = np.array([column.feature for column in self._columns], dtype=np.intp)
@@ -71,7 +68,7 @@ class PairwiseAssociations:
         self._baseline: Optional[_Sample] = None
 
     def compared(
-        self, codes: CodeRows, design_effect: float = 1.0, min_effect: float = 0.0, paced: Pace = NO_PAUSE
+        self, codes: Codes, design_effect: float = 1.0, min_effect: float = 0.0, paced: Pace = NO_PAUSE
     ) -> Optional[Evidence]:
         """What a window's sample of whole rows (F, m) shows; ``None`` with too few rows or no features that vary.
 
@@ -107,7 +104,7 @@ class PairwiseAssociations:
             self._baseline = self._measured([by_feature[i] for i in self._features.tolist()], paced)
         return self._baseline
 
-    def _measured(self, codes: Sequence[CodeRows], paced: Pace) -> _Sample:
+    def _measured(self, codes: Sequence[Codes], paced: Pace) -> _Sample:
         """The associations in m rows, given as the codes (m,) of each column's feature."""
         rows, shape = len(codes[0]), (len(codes), len(codes[0]))
         fixed, own, present = np.empty(shape), np.empty(shape), np.empty(shape, dtype=bool)
@@ -132,7 +129,7 @@ class PairwiseAssociations:
         return _Sample(found, r, spread, fineness)
 
 
-def _standardised(x: Floats, present: Optional[npt.NDArray[np.bool_]] = None) -> tuple[Floats, float]:
+def _standardised(x: Floats, present: Optional[Bools] = None) -> tuple[Floats, float]:
     """``x`` (m,) made to have mean 0 and variance 1 over what is present, and its standard deviation before.
 
     0 where it is not present, and everywhere if it does not vary.
@@ -159,7 +156,7 @@ def _slopes(window: _Sample, baseline: _Sample) -> Floats:
     return np.clip(window.own * np.outer(ratio, ratio), -1, 1)
 
 
-def sample_codes(feature: FeatureBaseline, code: Codes) -> CodeRows:
+def sample_codes(feature: FeatureBaseline, code: FeatureCodes) -> Codes:
     """The rows (m,) of a feature's sample."""
     if isinstance(feature, CategoricalBaseline):
         return feature.sample

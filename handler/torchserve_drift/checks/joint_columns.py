@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from torchserve_drift.baseline.profile import MISSING_CODE, CategoricalBaseline, Profile
-from torchserve_drift.window.coding import Codes, NumericCodes
-from torchserve_drift.window.tally import Floats
+from torchserve_drift.stats.arrays import Bools, Floats
+from torchserve_drift.window.coding import FeatureCodes, NumericCodes
 
 LARGEST_COLUMNS = 128
 CATEGORIES = 8
@@ -46,8 +45,8 @@ class Pairs:
     """Pairs of columns (d, d): ``different`` ones are of two features and can be compared, ``folded`` ones have folded
     scores on at least one side; ``largest`` scores (d,) of the columns."""
 
-    different: npt.NDArray[np.bool_]
-    folded: npt.NDArray[np.bool_]
+    different: Bools
+    folded: Bools
     largest: Floats
 
     @classmethod
@@ -61,10 +60,10 @@ class Pairs:
         different &= ~(np.logical_and.outer(category, folded) | np.logical_and.outer(folded, category))
         return cls(different, np.logical_or.outer(folded, folded), np.array([column.largest for column in columns]))
 
-    def of_bounded_products(self, rows: float) -> npt.NDArray[np.bool_]:
+    def of_bounded_products(self, rows: float) -> Bools:
         return self.different & bounded(self.largest, rows)
 
-    def too_coarse(self, fineness: Floats) -> npt.NDArray[np.bool_]:
+    def too_coarse(self, fineness: Floats) -> Bools:
         """Pairs (d, d) with folded scores in which many values of a feature have become equal.
 
         Ties move the median, so that folded scores are no longer comparable. ``fineness`` (d,) of the window's ranks
@@ -74,13 +73,13 @@ class Pairs:
         return self.folded & np.logical_or.outer(coarse, coarse)
 
 
-def bounded(largest: Floats, rows: float) -> npt.NDArray[np.bool_]:
+def bounded(largest: Floats, rows: float) -> Bools:
     """Whether enough rows decide each pair: at least `LEAST_EXPECTED` are expected in both of two rare categories."""
-    bounded: npt.NDArray[np.bool_] = LEAST_EXPECTED * np.outer(largest, largest) ** 2 <= rows
+    bounded: Bools = LEAST_EXPECTED * np.outer(largest, largest) ** 2 <= rows
     return bounded
 
 
-def columns_of(baseline: Profile, codes: Sequence[Codes]) -> list[Column]:
+def columns_of(baseline: Profile, codes: Sequence[FeatureCodes]) -> list[Column]:
     """At most `LARGEST_COLUMNS` columns: the scores of each feature, the most important feature first, then folded
     scores as far as there is room."""
     plain: list[Column] = []
@@ -88,7 +87,7 @@ def columns_of(baseline: Profile, codes: Sequence[Codes]) -> list[Column]:
     for i in sorted(range(len(codes)), key=lambda i: -baseline.features[i].importance):
         feature, code = baseline.features[i], codes[i]
         if isinstance(code, NumericCodes):
-            scores, weights = (code.below + code.at) / 2 - 0.5, code.at - code.below
+            scores, weights = (code.below + code.at_most) / 2 - 0.5, code.at_most - code.below
             ranked = len(code.distinct) > 2
             plain.append(_column(i, scores, weights, ranked))
             if ranked:

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from torchserve_drift.baseline.profile import NumericBaseline
-from torchserve_drift.window import layout as at
-from torchserve_drift.window.tally import Floats, scale_of
+from torchserve_drift.stats.arrays import Floats, Indices, Integers
+from torchserve_drift.window import fields
+from torchserve_drift.window.tally import scale_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +23,7 @@ class TalliedMoments:
     the minimum effects of mean (in standard deviations of the baseline) and std (as a share of it).
     """
 
-    offsets: npt.NDArray[np.intp]
+    offsets: Indices
     scales: Floats
     stds: Floats
     mean_min_effects: Floats
@@ -49,15 +50,15 @@ def shifts_of(tally: Floats, moments: TalliedMoments) -> tuple[Floats, Floats]:
 
     Of one tally vector (length,), or of (..., length): (..., F) each.
     """
-    count = np.maximum(tally[..., moments.offsets + at.VALID], 1)
-    shift = tally[..., moments.offsets + at.SUM] / count
+    count = np.maximum(tally[..., moments.offsets + fields.VALID], 1)
+    shift = tally[..., moments.offsets + fields.SUM] / count
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        squares = tally[..., moments.offsets + at.SUM_SQUARES] - count * shift * shift
+        squares = tally[..., moments.offsets + fields.SUM_SQUARES] - count * shift * shift
         std = moments.scales * np.sqrt(np.maximum(squares, 0) / np.maximum(count - 1, 1))
         ratio = np.where(moments.stds > 0, std / moments.stds - 1, np.where(std > 0, np.inf, 0.0))
     return shift, ratio
 
 
-def baseline_bins(feature: NumericBaseline) -> npt.NDArray[np.int64]:
+def baseline_bins(feature: NumericBaseline) -> Integers:
     """The baseline's rows (E + 1,) in each bin that is counted in production; none lies above the last edge."""
     return np.diff(feature.edge_counts, prepend=0, append=feature.count)

@@ -7,18 +7,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from torchserve_drift.baseline.profile import MISSING_CODE, NumericBaseline
 from torchserve_drift.checks.evidence import CheckedModel, Evidence, Finding, WindowView
 from torchserve_drift.checks.moments import TalliedMoments, shifts_of
 from torchserve_drift.stats import kolmogorov, proportions
-from torchserve_drift.stats.clusters import sample_design_effect
+from torchserve_drift.stats.arrays import Codes, Floats
+from torchserve_drift.stats.design_effect import sample_design_effect
 from torchserve_drift.stats.ecdf import ks_from_sorted_codes
-from torchserve_drift.stats.ranks import Moments, normal_scores, shift_p
-from torchserve_drift.window import layout as at
+from torchserve_drift.stats.score_tests import Moments, normal_scores, shift_p
+from torchserve_drift.window import fields
 from torchserve_drift.window.coding import NumericCodes
-from torchserve_drift.window.tally import Floats
 
 KS_SAFETY = 1.25
 """By how much the formula's p-values of KS may be too small: 17 % at 1e-9 for 200 rows against 300, 12 % for 1,000
@@ -52,8 +51,8 @@ class NumericChecks:
         tally, offsets = window.rows.tally, self._moments.offsets
         design_effects = window.design_effects[self._places]
         # infinities are beyond every range, unless the baseline had some
-        infinite = tally[offsets + at.INFINITE] * self._infinite_is_outside
-        valid, outside = tally[offsets + at.VALID] + infinite, tally[offsets + at.OUTSIDE] + infinite
+        infinite = tally[offsets + fields.INFINITE] * self._infinite_is_outside
+        valid, outside = tally[offsets + fields.VALID] + infinite, tally[offsets + fields.OUTSIDE] + infinite
         p_values = proportions.beyond_range_p(
             np.floor(outside / design_effects), np.floor(valid / design_effects), self._counts
         )
@@ -92,7 +91,7 @@ class NumericChecks:
                 yield Finding(place, "std", Evidence(std, ratio, abs(ratio), min_effects["std"]))
 
 
-def _measure(sample: npt.NDArray[np.uint16], codes: NumericCodes, table: Floats) -> tuple[float, ...]:
+def _measure(sample: Codes, codes: NumericCodes, table: Floats) -> tuple[float, ...]:
     """D, the rows of both samples, and the window's `_power_means`; NaN where the window has no value."""
     # sorted, so that the look-ups below walk through their tables in order; missing values come last
     ordered = np.sort(sample, kind="stable")
@@ -101,7 +100,7 @@ def _measure(sample: npt.NDArray[np.uint16], codes: NumericCodes, table: Floats)
         present = np.minimum(present, len(table) - 1)
     if not len(present) or not codes.sample_count:
         return (np.nan, codes.sample_count, 0, *[np.nan] * 5)
-    d = ks_from_sorted_codes(present, codes.below, codes.at)
+    d = ks_from_sorted_codes(present, codes.below, codes.at_most)
     return (d, codes.sample_count, len(present), *_power_means(table.take(present)))
 
 
@@ -116,7 +115,7 @@ class _Scores:
     def of(cls, codes: NumericCodes) -> _Scores:
         if not codes.sample_count:  # values so rare that the sample has none: there is no distribution to compare
             return cls(np.zeros(1), _power_means(np.empty(0)))
-        cumulative = np.round(codes.at[1::2] * codes.sample_count).astype(np.int64)
+        cumulative = np.round(codes.at_most[1::2] * codes.sample_count).astype(np.int64)
         table = normal_scores(cumulative)
         return cls(table, _power_means(np.repeat(table[1::2], np.diff(cumulative, prepend=0))))
 

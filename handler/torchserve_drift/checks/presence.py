@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
 
 from torchserve_drift.checks.evidence import CheckedModel, Evidence, Finding, WindowView
 from torchserve_drift.stats import proportions
-from torchserve_drift.window import layout as at
-
-Floats = npt.NDArray[np.float64]
+from torchserve_drift.stats.arrays import Floats
+from torchserve_drift.window import fields
 
 
 class PresenceChecks:
@@ -30,8 +28,8 @@ class PresenceChecks:
         Missing values are counted among those of the right type, since training data has no others.
         """
         tally, design_effects = window.rows.tally, window.absence_design_effects
-        mistyped, missing = (tally[self._offsets + kind] for kind in (at.MISTYPED, at.MISSING))
-        rows = tally[self._offsets + at.VALID] + missing
+        mistyped, missing = (tally[self._offsets + kind] for kind in (fields.MISTYPED, fields.MISSING))
+        rows = tally[self._offsets + fields.VALID] + missing
         shares = missing / np.maximum(rows, 1)
         changes = np.abs(shares - self._missing / np.maximum(self._rows, 1))
         p_values = _shares_p(self._missing, self._rows, missing, rows, design_effects)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from torchserve_drift.window.tally import Floats
+from torchserve_drift.stats.arrays import Floats
 
 FEWEST_ROWS = 50
 """A span of fewer rows is not looked at: no p-value of so few rows could be small enough."""

@@ -7,8 +7,8 @@ from typing import cast
 
 from torchserve_drift.checks.catalogue import CHECKS, FEWEST_JOINT
 from torchserve_drift.checks.evidence import CheckedModel, CheckGroup, Evidence, WindowEvidence, WindowView
-from torchserve_drift.stats.clusters import sample_design_effect
-from torchserve_drift.window.clusters import DesignEffects
+from torchserve_drift.stats.design_effect import sample_design_effect
+from torchserve_drift.window.design_effects import DesignEffects
 from torchserve_drift.window.merge import WindowRows
 from torchserve_drift.window.pacing import NO_PAUSE, Pace
 

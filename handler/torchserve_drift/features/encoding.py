@@ -15,8 +15,7 @@ import numpy.typing as npt
 
 from torchserve_drift.errors import FeatureError, RowLengthError
 from torchserve_drift.features.schema import Feature, Mistyped, category_key
-
-Floats = npt.NDArray[np.float64]
+from torchserve_drift.stats.arrays import Floats
 
 UNSEEN_INDEX = -1.0
 """A category that the baseline lacks."""

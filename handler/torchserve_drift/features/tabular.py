@@ -11,8 +11,9 @@ from typing import Any, Optional, Union
 import numpy as np
 
 from torchserve_drift.errors import FeatureError, RowLengthError
-from torchserve_drift.features.encoding import Floats, RowEncoder, few
+from torchserve_drift.features.encoding import RowEncoder, few
 from torchserve_drift.features.schema import Feature
+from torchserve_drift.stats.arrays import Floats
 
 UNDECODABLE = "undecodable"
 NOT_FEATURES = "not_features"

@@ -56,12 +56,12 @@ class DriftMixin:
         try:
             counters = monitor.counters
             for reason, count in batch.rejected().items():
-                counters.reject(reason, count)
+                counters.count_rejected(reason, count)
             if batch.unknown:
-                counters.unknown(batch.unknown)
+                counters.count_unknown(batch.unknown)
             if len(batch.rows):
                 monitor.record(batch.rows, batch.sizes())
-            counters.observed(time.perf_counter() - began)
+            counters.count_batch(time.perf_counter() - began)
         except Exception as error:  # noqa: BLE001 - monitoring fails open
             monitor.fault("observe", error)
 

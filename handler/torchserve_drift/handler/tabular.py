@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from ts.torch_handler.base_handler import BaseHandler
 
-from torchserve_drift.features.encoding import Floats, RowEncoder
+from torchserve_drift.features.encoding import RowEncoder
 from torchserve_drift.features.tabular import Batch, Request, TabularDecoder
 from torchserve_drift.handler import deployment
 from torchserve_drift.handler.mixin import DriftMixin, explains
+from torchserve_drift.stats.arrays import Floats
 
 _logger = logging.getLogger("torchserve_drift")
 

@@ -26,7 +26,7 @@ class Faults:
 
     def add(self, stage: str, error: BaseException) -> None:
         """Count a fault of a stage (one of `counters.STAGES`), and log it if it is the first of its kind."""
-        self._counters().error(stage)
+        self._counters().count_error(stage)
         self.log_once(stage, error)
 
     def log_once(self, stage: str, error: BaseException) -> None:

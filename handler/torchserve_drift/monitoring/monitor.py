@@ -14,10 +14,11 @@ import numpy.typing as npt
 
 from torchserve_drift.baseline.baseline import Baseline
 from torchserve_drift.errors import FeatureError
-from torchserve_drift.features.encoding import Floats, RowEncoder
+from torchserve_drift.features.encoding import RowEncoder
 from torchserve_drift.monitoring.evaluator import Evaluator
 from torchserve_drift.monitoring.faults import Faults
 from torchserve_drift.settings.settings import Settings
+from torchserve_drift.stats.arrays import Floats
 from torchserve_drift.verdicts.report import Report
 from torchserve_drift.window.counters import Counters
 from torchserve_drift.window.pacing import NO_PAUSE, Pace
@@ -129,7 +130,7 @@ class Monitor:
                 rows = self._rows(columns) if rows is None else rows
             self.store.append(rows, self.clock(), None if requests is None else _begins(len(rows), requests))
         except FeatureError as error:
-            self.counters.reject("wrong_shape", 1)
+            self.counters.count_rejected("wrong_shape", 1)
             self._faults.log_once("observe", error)
         except Exception as error:  # noqa: BLE001 - monitoring fails open, whatever the fault
             self.fault("observe", error)
@@ -153,7 +154,7 @@ class Monitor:
         rows = self.encoder.columns(columns)
         unknown = sum(name not in self.encoder.known for name in columns)
         if unknown:
-            self.counters.unknown(unknown * len(rows))
+            self.counters.count_unknown(unknown * len(rows))
         return rows
 
     def evaluate(self, paced: Pace = NO_PAUSE) -> Report:

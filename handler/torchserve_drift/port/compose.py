@@ -8,9 +8,9 @@ import numpy as np
 
 from torchserve_drift.baseline.profile import CategoricalBaseline, FeatureBaseline, NumericBaseline
 from torchserve_drift.port.snapshot import FeatureSnapshot, Snapshot
-from torchserve_drift.window import layout as at
+from torchserve_drift.stats.arrays import Floats
+from torchserve_drift.window import fields
 from torchserve_drift.window.counters import describe
-from torchserve_drift.window.tally import Floats
 
 if TYPE_CHECKING:
     from torchserve_drift.monitoring.monitor import Monitor
@@ -35,7 +35,7 @@ def snapshot_of(monitor: Monitor) -> Snapshot:
             "rows": baseline.rows,
             "features": len(baseline.features),
         },
-        "rows_total": int(totals[at.ROWS]),
+        "rows_total": int(totals[fields.ROWS]),
         "rows_rejected": dict(counts["rows_rejected"]),
         "values_unknown": counts["unknown"],
         "errors": dict(counts["errors"]),
@@ -60,7 +60,7 @@ def _feature(feature: FeatureBaseline, part: Floats, max_categories: int) -> Fea
         "other": 0,
         "other_baseline_frequency": 0.0,
         "unseen": 0,
-        "rejected": {"missing": int(part[at.MISSING]), "mistyped": int(part[at.MISTYPED])},
+        "rejected": {"missing": int(part[fields.MISSING]), "mistyped": int(part[fields.MISTYPED])},
     }
     if isinstance(feature, NumericBaseline):
         _numeric(shown, feature, part)
@@ -70,18 +70,18 @@ def _feature(feature: FeatureBaseline, part: Floats, max_categories: int) -> Fea
 
 
 def _numeric(shown: FeatureSnapshot, feature: NumericBaseline, part: Floats) -> None:
-    shown["rejected"]["infinite"] = int(part[at.INFINITE])
+    shown["rejected"]["infinite"] = int(part[fields.INFINITE])
     shown["le"] = feature.edges.tolist()
-    shown["bucket"] = part[at.BINS :].cumsum().astype(np.int64).tolist()
+    shown["bucket"] = part[fields.BINS :].cumsum().astype(np.int64).tolist()
     shown["baseline_cdf"] = (feature.edge_counts / max(feature.count, 1)).tolist()
 
 
 def _categorical(shown: FeatureSnapshot, feature: CategoricalBaseline, part: Floats, max_categories: int) -> None:
-    counts = part[at.CATEGORIES :].astype(np.int64)
+    counts = part[fields.CATEGORIES :].astype(np.int64)
     shares = feature.counts / max(feature.count, 1)
     shown["categories"] = list(feature.categories[:max_categories])
     shown["counts"] = counts[:max_categories].tolist()
     shown["baseline_frequency"] = shares[:max_categories].tolist()
     shown["other"] = int(counts[max_categories:].sum())
     shown["other_baseline_frequency"] = float(shares[max_categories:].sum())
-    shown["unseen"] = int(part[at.UNSEEN])
+    shown["unseen"] = int(part[fields.UNSEEN])

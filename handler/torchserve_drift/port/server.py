@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import resource
 import socket
 import ssl
 import threading
 import time
-import weakref
 from collections.abc import Sequence
-from functools import cache
 from queue import SimpleQueue
 from typing import Callable
 
@@ -20,12 +17,12 @@ from torchserve_drift.errors import ConfigError
 from torchserve_drift.port.answers import Request, Responder, Response, plain
 from torchserve_drift.port.connection import Connection
 from torchserve_drift.port.snapshot import Snapshot
+from torchserve_drift.window.process_lock import drop_in_children
 
 CONNECTIONS = 2000
 """Open at once, or a quarter of the files the process may open: predictions need theirs."""
 
 _log = logging.getLogger("torchserve_drift")
-_started: weakref.WeakSet[Server] = weakref.WeakSet()
 
 
 class Server:
@@ -66,8 +63,7 @@ class Server:
         self._connections: dict[Connection, asyncio.Task[None]] = {}
         self._accepting = self._loop.create_task(self._accept())
         self._thread = threading.Thread(target=self._run, name="torchserve-drift-port", daemon=True)
-        _forget_in_children()
-        _started.add(self)
+        drop_in_children(self)
         threading.Thread(target=self._answer, name="torchserve-drift-answers", daemon=True).start()
         self._thread.start()
 
@@ -168,7 +164,7 @@ class Server:
             self._warned.add((kind, type(error)))
             _log.warning("the port of metrics goes on after a fault (%s): %s: %s", kind, type(error).__name__, error)
 
-    def _forget(self) -> None:
+    def drop_in_child(self) -> None:
         # only the descriptors: the loop's own are shared with the parent, which goes on using them
         self._thread = None
         self._socket.close()
@@ -219,13 +215,3 @@ def _settle(future: asyncio.Future[Response], response: Response) -> None:
 
 def _let_others_run() -> None:
     time.sleep(0.0001)  # 0 would often take the interpreter lock back before a waiting request has woken
-
-
-@cache
-def _forget_in_children() -> None:
-    os.register_at_fork(after_in_child=_forget_all)
-
-
-def _forget_all() -> None:
-    for server in list(_started):
-        server._forget()

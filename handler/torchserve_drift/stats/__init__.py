@@ -1,1 +1,1 @@
-"""Statistics and p-values: pure functions of arrays, NumPy and (within functions) `scipy.special` only."""
+"""Statistics and p-values: pure functions of arrays that use NumPy and, imported inside functions, `scipy.special`."""

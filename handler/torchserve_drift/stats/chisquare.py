@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from torchserve_drift.stats.saddlepoint import Floats
+from torchserve_drift.stats.arrays import AnyArray, AnyIntegers, Floats
 
 LEAST_EXPECTED = 5.0
-"""Categories expected less often than this in either row are pooled into one cell."""
-
-Counts = npt.NDArray[np.integer]
+"""Categories with fewer expected rows in either sample are pooled into one cell."""
 
 
 class ChiSquare(NamedTuple):
-    """The outcome of `chi2_two_sample`.
+    """The result of `chi2_two_sample`.
 
     ``p_value`` in [0, 1]; ``statistic`` >= 0 with ``dof`` degrees of freedom; ``cramers_v`` in [0, 1] of the pooled
-    table; ``effect`` in [0, 1], see `share_distance`; ``bound`` a p-value that keeps its level in the far tail too.
+    table; ``effect`` in [0, 1], see `share_distance`; ``bound`` in [0, 1], a larger p-value that holds its level in the
+    far tail too.
     """
 
     p_value: float
@@ -32,32 +30,34 @@ class ChiSquare(NamedTuple):
 
 
 def chi2_two_sample(
-    baseline_counts: Counts, window_counts: Counts, unseen: int, design_effect: float = 1.0
+    baseline_counts: AnyIntegers, window_counts: AnyIntegers, unseen: int, design_effect: float = 1.0
 ) -> ChiSquare:
     """Whether two samples of categories differ: Pearson's chi-squared on their contingency table, uncorrected.
 
     Parameters
     ----------
     baseline_counts, window_counts
-        (C,) rows by category, in the same order.
+        (C,) rows in each category, in the same order.
     unseen
-        Rows of the window in categories that the baseline lacks.
+        Rows of the window in categories that the baseline does not have.
     design_effect
-        So many rows of the window, at least 1, stand for one that is independent of all others.
+        The number of rows of the window, at least 1, that are worth one independent row.
 
     Returns
     -------
     ChiSquare
-        p 1 and statistic 0 where the table has fewer than two cells (as where either sample is empty).
+        p-value 1 and statistic 0 where the table has fewer than two cells, for example where a sample is empty.
 
     Notes
     -----
-    p is that of ``scipy.stats.chi2_contingency(pooled_table(...), correction=False)``. Both samples are random: holding
-    the window against the baseline's shares as if those were exact gives a false-alarm rate of 50 % at a nominal 5 %.
+    The p-value is that of ``scipy.stats.chi2_contingency(pooled_table(...), correction=False)``. Both samples are
+    random: a test of the window against the baseline's shares, taken as exact, gives 50 % false alarms at a nominal
+    5 %.
 
-    Pearson's tail fails where a cell is expected a few times only: 5 expected rows give p-values 1,000 times too small
-    at 1e-9. The likelihood-ratio statistic with Williams' correction keeps within a factor of 3 there, and that factor
-    shrinks with the smallest expected count; ``bound`` is the larger of the two p-values, times it.
+    Pearson's statistic fails in the far tail where a cell has few expected rows: with 5 of them, p-values near 1e-9 are
+    1,000 times too small. The likelihood-ratio statistic with Williams' correction stays within a factor of 3 there,
+    and the factor approaches 1 as the smallest expected count grows. ``bound`` is the larger of the two p-values,
+    times that factor.
 
     References
     ----------
@@ -81,14 +81,15 @@ def chi2_two_sample(
     total = float(table.sum())
     expected = table.sum(axis=1)[:, None] * (table.sum(axis=0) / total)
     statistic = float(((table - expected) ** 2 / expected).sum())
-    v = math.sqrt(min(statistic / total, 1.0))  # both may exceed 1 by a rounding error
+    v = math.sqrt(min(statistic / total, 1.0))  # the quotient may exceed 1 by a rounding error
     p_value = float(gammaincc(dof / 2, statistic / 2))
     bound = max(p_value, float(gammaincc(dof / 2, _likelihood_ratio(table, expected) / 2)))
-    return ChiSquare(p_value, statistic, dof, v, effect, min(bound * (1 + 10 / float(expected.min())), 1.0))
+    safety = 1 + 10 / float(expected.min())  # 3 where the smallest expected count is 5
+    return ChiSquare(p_value, statistic, dof, v, effect, min(bound * safety, 1.0))
 
 
 def _likelihood_ratio(table: Floats, expected: Floats) -> float:
-    """Twice the log likelihood ratio of the table, over its mean in units of that of chi-squared."""
+    """Twice the log likelihood ratio of the table, divided by Williams' correction to have chi-squared's mean."""
     from scipy.special import xlogy
 
     statistic = 2 * float((xlogy(table, table / expected) - table + expected).sum())
@@ -96,10 +97,11 @@ def _likelihood_ratio(table: Floats, expected: Floats) -> float:
     return float(max(statistic, 0.0) / (1 + correction))
 
 
-def pooled_table(baseline_counts: Counts, window_counts: npt.NDArray[Any], unseen: float) -> Floats:
-    """The contingency table (2, cells), baseline first; the pooled cell, where not empty, is the last.
+def pooled_table(baseline_counts: AnyIntegers, window_counts: AnyArray, unseen: float) -> Floats:
+    """The contingency table (2, cells), baseline first. The pooled cell is the last; there is none without rows in it.
 
-    Categories expected fewer than `LEAST_EXPECTED` times in either row are pooled, ``unseen`` rows with them.
+    Categories with fewer than `LEAST_EXPECTED` expected rows in either sample are pooled, together with the ``unseen``
+    rows of the window.
 
     Examples
     --------
@@ -109,6 +111,7 @@ def pooled_table(baseline_counts: Counts, window_counts: npt.NDArray[Any], unsee
     table = np.array([baseline_counts, window_counts], np.float64)
     new = np.array([0.0, unseen])
     rows = table.sum(axis=1) + new
+    # The expected count of a category is its total times the sample's share of all rows: the smaller sample decides.
     smaller_share = rows.min() / max(rows.sum(), 1.0)
     rare = table.sum(axis=0) * smaller_share < LEAST_EXPECTED
     pooled = table[:, rare].sum(axis=1) + new
@@ -116,10 +119,10 @@ def pooled_table(baseline_counts: Counts, window_counts: npt.NDArray[Any], unsee
     return np.column_stack([kept, pooled]) if pooled.any() else kept
 
 
-def share_distance(baseline_counts: Counts, window_counts: Counts, unseen: int) -> float:
-    """Cramér's V of the shares, as if both samples were of one size: sqrt(½ Σ (p - q)² / (p + q)), in [0, 1].
+def share_distance(baseline_counts: AnyIntegers, window_counts: AnyIntegers, unseen: int) -> float:
+    """Cramér's V of the shares p and q, as if both samples had one size: sqrt(½ Σ (p - q)² / (p + q)), in [0, 1].
 
-    No category is pooled; the unseen ones count as one. 0 where either sample is empty.
+    No category is pooled; all unseen categories count as one. 0 where either sample is empty.
 
     Examples
     --------

@@ -1,20 +1,31 @@
-"""The exact distribution of the two-sided Kolmogorov-Smirnov statistic of few observations, for many at once."""
+"""Durbin's matrix: the exact distribution of the two-sided Kolmogorov-Smirnov statistic of few observations."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from torchserve_drift.stats.saddlepoint import Floats
+from torchserve_drift.stats.arrays import Floats
 
 
 def durbin_cdf(n: Floats, d: Floats) -> Floats:
-    """P(D_n < d) for whole n >= 1 and 0 < d < 1; both of shape (F,), the result in [0, 1].
+    """P(D_n < d) for many (n, d) at once.
+
+    Parameters
+    ----------
+    n, d
+        (F,) whole numbers n >= 1, and 0 < d < 1.
+
+    Returns
+    -------
+    probabilities
+        (F,) in [0, 1].
 
     Notes
     -----
     With d = (k - h) / n, the probability is n!/n^n times the middle entry of the n-th power of a matrix of 2k - 1 rows
-    that depends on n only through k and h. All statistics with the same k take their powers together, vector by vector:
-    O(n k²) each, meant for n up to some hundreds (no rescaling: entries stay within e^±n).
+    that depends on n only through k and h. Statistics with the same k are computed together. Only one row of the power
+    is needed, so each factor is a product of a vector and the matrix: O(n k²) for each statistic. Meant for n up to
+    some hundreds: entries stay within e^±n, and there is no rescaling.
 
     References
     ----------
@@ -37,7 +48,8 @@ def _middle_of_power(n: Floats, h: Floats, k: int) -> Floats:
     size = 2 * k - 1
     inverse_factorial = 1 / np.cumprod(np.arange(1.0, size + 1))
     inner = _toeplitz(inverse_factorial).T
-    # the matrix is that plus changes in its first column and last row, which alone depend on h
+    # Only the first column and the last row of the matrix depend on h. The inner matrix is without them and common to
+    # all statistics; their contributions are added to each product.
     column = h[:, None] ** np.arange(1, size + 1) * inverse_factorial
     row = column[:, ::-1]
     corner = np.maximum(2 * h - 1, 0) ** size * inverse_factorial[-1]
@@ -49,7 +61,7 @@ def _middle_of_power(n: Floats, h: Floats, k: int) -> Floats:
         following = vector @ inner
         following -= column * first[:, None]
         following[:, -1] += corner * first - np.einsum("fi,fi->f", row, vector)
-        vector = following * (i / n)[:, None]
+        vector = following * (i / n)[:, None]  # the factors of n!/n^n, one at a time, keep entries small
         done = n == i
         result[done] = vector[done, k - 1]
         vector[done] = 0
@@ -57,7 +69,8 @@ def _middle_of_power(n: Floats, h: Floats, k: int) -> Floats:
 
 
 def _toeplitz(inverse_factorial: Floats) -> Floats:
+    """The matrix whose entry (r, c) is 1 / (r - c + 1)!, and 0 where that has no meaning."""
     size = len(inverse_factorial)
-    above = np.concatenate([[1.0], inverse_factorial])  # entry (r, c) is 1 / (r - c + 1)!
+    above = np.concatenate([[1.0], inverse_factorial])
     distance = np.arange(size)[:, None] - np.arange(size) + 1
     return np.where(distance >= 0, above[np.maximum(distance, 0)], 0)

@@ -6,15 +6,19 @@ import math
 
 import numpy as np
 
+from torchserve_drift.stats.arrays import Floats, FloatsLike
 from torchserve_drift.stats.durbin import durbin_cdf
-from torchserve_drift.stats.saddlepoint import Floats, FloatsLike
 from torchserve_drift.stats.smirnov import smirnov_sf
 
 LEAST = float(np.finfo(np.float64).tiny)
-"""The smallest p-value returned (2.2e-308): a probability that underflows is never said to be 0."""
+"""The smallest p-value that is returned (2.2e-308). A probability that underflows is not reported as 0."""
 
 _EXACT_UP_TO = 140
-_SERIES_BAD_UP_TO = 250  # for small d; there too SciPy takes the matrix, and for more observations both agree to 1e-6
+
+_SERIES_INACCURATE_UP_TO = 250
+"""Up to so many observations the series is inaccurate for small d. SciPy too takes the matrix there. With more
+observations both agree to 1e-6."""
+
 _PI2 = math.pi**2
 _ODD2 = np.arange(1, 10, 2) ** 2.0
 _SQUARES = np.arange(1, 5) ** 2.0
@@ -23,9 +27,9 @@ _SQUARES = np.arange(1, 5) ** 2.0
 def two_sample_p(d: FloatsLike, n: FloatsLike, m: FloatsLike) -> Floats:
     """Two-sided p-values of the two-sample statistics ``d`` of samples of ``n`` and ``m`` rows.
 
-    They are those of ``scipy.stats.ks_2samp(..., method="asymp")``: `kstwo_sf` at the rounded n m / (n + m). It is no
-    probability for the smallest samples (one row against two gives at best 1/3, here 0): hold it against
-    `least_two_sample_p` where samples of a few rows must not raise an alarm.
+    They are those of ``scipy.stats.ks_2samp(..., method="asymp")``: `kstwo_sf` at the rounded n m / (n + m). For the
+    smallest samples this is not a valid p-value: one row against two has a p-value of 1/3 or more, but the formula can
+    give nearly 0. Where samples of a few rows must not raise an alarm, take the larger of it and `least_two_sample_p`.
 
     Parameters
     ----------
@@ -52,7 +56,7 @@ def two_sample_p(d: FloatsLike, n: FloatsLike, m: FloatsLike) -> Floats:
 
 
 def least_two_sample_p(n: FloatsLike, m: FloatsLike) -> Floats:
-    """The smallest p-value any two-sided two-sample test by ranks can have, 2 / C(n + m, m), capped at 1.
+    """The smallest p-value that a two-sided two-sample test by ranks can have: 2 / C(n + m, m), at most 1.
 
     Examples
     --------
@@ -83,10 +87,12 @@ def kstwo_sf(d: FloatsLike, n: FloatsLike) -> Floats:
 
     Notes
     -----
-    As SciPy does: exact up to 140 observations (Durbin's matrix, then twice the one-sided tail); beyond, the series of
-    Pelz and Good where n d² < 2.2 and twice the one-sided tail above, between which p steps up by a relative 2e-6; it
-    falls in d everywhere else. 1,000 features take about 1 ms where n d² < 2.2 and 5 ms above, but up to 0.1 s for
-    n <= 140 and up to 40 ms above n d² = 2.2 for n <= 1,000.
+    The methods are those of SciPy. Up to 140 observations it is exact: Durbin's matrix for small d, twice the one-sided
+    tail for large d. With more observations it is the series of Pelz and Good where n d² < 2.2, and twice the one-sided
+    tail above. Where the two meet, p rises by a relative 2e-6; everywhere else it falls as d grows.
+
+    1,000 features take about 1 ms where n d² < 2.2 and 5 ms above, but up to 0.1 s for n <= 140, and up to 40 ms for
+    n <= 1,000 where n d² > 2.2.
 
     References
     ----------
@@ -105,11 +111,12 @@ def kstwo_sf(d: FloatsLike, n: FloatsLike) -> Floats:
     flat_d, flat_n = statistics.ravel(), sizes.ravel()
     known = flat_n >= 1
     p = np.where(known & (flat_d >= 1), LEAST, np.where(known & (flat_d <= 0), 1.0, np.nan))
+    # Which of the three methods each (n, d) takes; `few` ends up as those for which the series is not accurate enough.
     spread = flat_n * flat_d**2
     few = flat_n <= _EXACT_UP_TO
     inside = known & (flat_d > 0) & (flat_d < 1)
     tail = inside & np.where(few, (spread > 4) | (flat_d >= 0.5), spread >= 2.2)
-    few |= (flat_n <= _SERIES_BAD_UP_TO) & (flat_n * np.abs(flat_d) ** 1.5 <= 1.4)
+    few |= (flat_n <= _SERIES_INACCURATE_UP_TO) & (flat_n * np.abs(flat_d) ** 1.5 <= 1.4)
     for where, tails in ((inside & few & ~tail, _exact), (inside & ~few & ~tail, _pelz_good), (tail, _twice_one_sided)):
         if where.any():
             p[where] = np.clip(tails(flat_n[where], flat_d[where]), LEAST, 1)
@@ -125,10 +132,14 @@ def _twice_one_sided(n: Floats, d: Floats) -> Floats:
 
 
 def _pelz_good(n: Floats, d: Floats) -> Floats:
-    """1 - (K0 + K1 / n^½ + K2 / n + K3 / n^(3/2)), the sums over odd m (and k) cut off below 1e-15 for n d² <= 2.2."""
-    z2 = np.maximum(n * d * d, 0.0025)[:, None]  # below, every term underflows
+    """1 - (K0 + K1 / n^½ + K2 / n + K3 / n^(3/2)) in the notation of Pelz and Good.
+
+    The sums over odd m and over k have as many terms as exceed 1e-15 for n d² <= 2.2.
+    """
+    z2 = np.maximum(n * d * d, 0.0025)[:, None]  # below that every term underflows
     z4, z6 = z2 * z2, z2 * z2 * z2
     m2, k2 = _ODD2, _SQUARES
+    # K0 to K2 need sums over odd m of q times a polynomial in m²; K2 and K3 also sums over k of r.
     q = np.exp(-_PI2 / 8 / z2 * m2)
     k1 = _PI2 / 4 * m2 - z2
     a2 = 6 * z6 + 2 * z4 + (2 * z4 - 5 * z2) * _PI2 / 4 * m2 + _PI2**2 * (1 - 2 * z2) / 16 * m2**2

@@ -1,4 +1,4 @@
-"""p-values of shares that are never too small, at any level: exact tails and upper bounds of them."""
+"""p-values of shares that are never too small: exact tails, or upper bounds of them."""
 
 from __future__ import annotations
 
@@ -6,29 +6,31 @@ from typing import Literal
 
 import numpy as np
 
-from torchserve_drift.stats.saddlepoint import Floats, FloatsLike, log_binomial
+from torchserve_drift.stats.arrays import Floats, FloatsLike
+from torchserve_drift.stats.binomial import log_binomial
 
 _ROUNDING = 1 + 1e-6
-"""Over 100 times the rounding error of the probabilities for populations of 1e9 rows."""
+"""A factor that keeps bounds above the exact values: its excess over 1 is more than 100 times the rounding error of the
+probabilities for populations of 1e9 rows."""
 
 
 def hypergeometric_tail(k: FloatsLike, drawn: FloatsLike, marked: FloatsLike, rows: FloatsLike) -> Floats:
-    """An upper bound of P(X >= k) for the number X of marked rows among those drawn without replacement.
+    """An upper bound of P(X >= k), where X is the number of marked rows among rows drawn without replacement.
 
     Parameters
     ----------
     k, drawn, marked, rows
-        Whole numbers, 0 <= ``drawn``, ``marked`` <= ``rows``; arrays that broadcast.
+        Whole numbers with 0 <= ``drawn`` <= ``rows`` and 0 <= ``marked`` <= ``rows``; arrays that broadcast.
 
     Returns
     -------
     bounds
-        In [0, 1]: 1 for ``k`` at or below the mean; within a factor of 2 of the probability where that is below 1e-3.
+        In [0, 1]: 1 for ``k`` at or below the mean, and less than twice the probability where that is below 1e-3.
 
     Notes
     -----
-    The ratio r of successive probabilities falls, and is below 1 above the mean, so that
-    P(X >= k) <= P(X = k) / (1 - r(k)). Chvátal's bound is simpler and larger.
+    The ratio r(k) = P(X = k + 1) / P(X = k) falls as k grows and is below 1 above the mean. So a geometric series
+    bounds the tail: P(X >= k) <= P(X = k) / (1 - r(k)). Chvátal's bound is simpler but larger.
 
     References
     ----------
@@ -42,7 +44,7 @@ def hypergeometric_tail(k: FloatsLike, drawn: FloatsLike, marked: FloatsLike, ro
     hits, m, total, n = _floats(k, drawn, marked, rows)
     above_mean = (hits > 0) & (hits * n > m * total)
     possible = above_mean & (hits <= np.minimum(m, total))
-    # where nothing is to be computed, a harmless case instead: 1 of 1 drawn from 2, 1 of them marked
+    # Elements with a known result are computed for a harmless case instead: 1 row drawn from 2, of which 1 is marked.
     hits, m, total, n = (np.where(possible, a, b) for a, b in zip((hits, m, total, n), (1, 1, 1, 2)))
     ratio = (total - hits) * (m - hits) / ((hits + 1) * (n - total - m + hits + 1))
     bound = np.minimum(np.exp(_log_hypergeometric(hits, m, total, n)) / (1 - ratio) * _ROUNDING, 1)
@@ -52,12 +54,20 @@ def hypergeometric_tail(k: FloatsLike, drawn: FloatsLike, marked: FloatsLike, ro
 def two_proportions_p(
     k1: FloatsLike, n1: FloatsLike, k2: FloatsLike, n2: FloatsLike, side: Literal["two", "greater"] = "two"
 ) -> Floats:
-    """Fisher's test, from above: that the share ``k2`` of ``n2`` differs from, or exceeds, ``k1`` of ``n1``.
+    """Upper bounds of the p-values of Fisher's test.
+
+    Parameters
+    ----------
+    k1, n1, k2, n2
+        ``k1`` hits in the ``n1`` rows of the first sample, ``k2`` hits in the ``n2`` rows of the second; whole numbers,
+        arrays that broadcast.
+    side
+        The alternative: "two": the shares differ; "greater": the share of the second sample is larger.
 
     Returns
     -------
     p_values
-        In [0, 1], never below the exact ones; two-sided: twice the smaller tail. 1 where either sample is empty.
+        In [0, 1], never below the exact ones; for "two", twice the smaller tail. 1 where either sample is empty.
 
     Examples
     --------
@@ -75,17 +85,20 @@ def two_proportions_p(
 
 
 def beyond_range_p(k: FloatsLike, m: FloatsLike, n: FloatsLike) -> Floats:
-    """P(at least ``k`` of ``m`` new rows lie outside the minimum and maximum of ``n`` earlier ones), all exchangeable.
+    """The probability that at least ``k`` of ``m`` new rows lie outside the range of ``n`` earlier rows.
+
+    The null: all rows are exchangeable. The range is that from the minimum to the maximum of the earlier rows.
 
     Returns
     -------
     p_values
-        In [0, 1]; exact without ties, which only make the event rarer; 1 where ``k`` is 0 or there are no earlier rows.
+        In [0, 1]; 1 where ``k`` is 0 or there are no earlier rows. Exact without ties; ties only make the event rarer.
 
     Notes
     -----
-    a or more new rows above and k - a or more below is the event that the a highest and k - a lowest of all are new:
-    q_k = C(m, k) / C(n + m, k), whatever a. The union over a of these k + 1 nested corners is (k + 1) q_k - k q_(k+1).
+    "At least a new rows above and at least k - a below" is the event that the a highest and the k - a lowest of all
+    rows are new. Its probability is q_k = C(m, k) / C(n + m, k) for every a. The union of these events over a = 0, ...,
+    k has probability (k + 1) q_k - k q_(k+1), since neighbouring events overlap with probability q_(k+1).
 
     Examples
     --------

@@ -6,25 +6,45 @@ from functools import lru_cache
 
 import numpy as np
 
-from torchserve_drift.stats.saddlepoint import LOG_2PI, Floats, stirling_series
+from torchserve_drift.stats.arrays import Floats
+from torchserve_drift.stats.binomial import LOG_2PI, stirling_series
 
 _SUMMED_UP_TO = 1000
+
 _BLOCK = 1 << 15
+"""Terms that are computed at once, which bounds the memory."""
+
 _NODES = 32
+"""Points of the trapezoid rule."""
+
 _DEPTH = 30.0
-_UNDERFLOWS_FROM = 355.0  # n d²: the tail is at most exp(-2 n d²)
+"""The integral ends where terms are about exp(-_DEPTH) of the largest."""
+
+_UNDERFLOWS_FROM = 355.0
+"""The n d² from which the tail, at most exp(-2 n d²), is smaller than any positive float."""
 
 
 def smirnov_sf(n: Floats, d: Floats) -> Floats:
-    """P(D+ >= d) for whole n >= 1 and 0 < d < 1 with n d² of 2.2 or more where n > 140; both of shape (F,).
+    """P(D+ >= d).
+
+    Parameters
+    ----------
+    n, d
+        (F,) whole numbers n >= 1, and 0 < d < 1; where n > 140, n d² must be at least 2.2.
+
+    Returns
+    -------
+    probabilities
+        (F,) in [0, 1]; 0 where they underflow.
 
     Notes
     -----
-    The probability is d Σ_j C(n, j) (d + j/n)^(j-1) (1 - d - j/n)^(n-j) over 0 <= j <= n (1 - d). Up to n = 1000 it is
-    summed (relative error 1e-12). Beyond, it is the integral over j of the same terms by the trapezoid rule in
-    log(j / (n (1 - d) - j)), which converges exponentially as the terms vanish faster than any power at both ends:
-    for n = 1001 a relative error of 1e-8 at 1e-12, 1e-6 at 1e-40, 5e-4 at 1e-90, and no more than the right magnitude
-    from 1e-180; for n = 2905 below 1e-5 down to 1e-120. 0 where it underflows.
+    The probability is d Σ_j C(n, j) (d + j/n)^(j-1) (1 - d - j/n)^(n-j) over 0 <= j <= n (1 - d). Up to n = 1000 the
+    terms are summed, with a relative error of 1e-12. For larger n their integral over j replaces the sum. The integral
+    is computed by the trapezoid rule in the variable log(j / (n (1 - d) - j)), which converges exponentially, because
+    the terms vanish faster than any power at both ends. Its relative error for n = 1001 is 1e-8 at a probability of
+    1e-12, 1e-6 at 1e-40 and 5e-4 at 1e-90; from 1e-180 only the magnitude is right. For n = 2905 it is below 1e-5 down
+    to 1e-120.
 
     References
     ----------
@@ -51,7 +71,7 @@ def _summed(n: Floats, d: Floats) -> Floats:
 
 def _summed_same(n: int, d: Floats) -> Floats:
     log_factorial = _log_factorials()[: n + 1]
-    j = np.arange(n)  # the term of j = n is none for d > 0
+    j = np.arange(n)  # for d > 0 there is no term with j = n
     log = (j - 1) * np.log(d[:, None] + j / n)
     with np.errstate(divide="ignore"):
         log += (n - j) * np.log(np.maximum(1 - d[:, None] - j / n, 0))
@@ -67,13 +87,16 @@ def _log_factorials() -> Floats:
 
 def _integrated(n: Floats, d: Floats) -> Floats:
     n, d = n[:, None], d[:, None]
+    # The points of the trapezoid rule, in the variable v = log(s / (1 - d - s)) with s = j / n; t = 1 - s.
     span = np.arccosh(1 + _DEPTH / (n * d * d))
     v = span * np.linspace(-1, 1, _NODES)
     grade = 1 / (1 + np.exp(-v))
     s = (1 - d) * grade
     t = 1 - s
+    # The logarithm of a term without its square root, with Stirling's formula for the binomial coefficient.
     log = n * (s * np.log1p(d / s) + t * np.log1p(-d / t))
     log += stirling_series(n) - stirling_series(n * s) - stirling_series(n * t)
+    # The square root of Stirling's formula, the factor d / (d + s), and ds / dv.
     weight = np.sqrt(n / s / t) * d / (s + d) * (1 - d) * grade * (1 - grade)
     total: Floats = (weight * np.exp(log - 0.5 * LOG_2PI)).sum(axis=1) * (2 * span[:, 0] / (_NODES - 1))
     return total

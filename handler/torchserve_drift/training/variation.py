@@ -6,15 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from torchserve_drift.baseline.profile import Profile, Variation
 from torchserve_drift.checks.joint import PairwiseAssociations, sample_codes
+from torchserve_drift.stats.arrays import Floats, Integers
 from torchserve_drift.stats.chisquare import share_distance
 from torchserve_drift.window.coding import codes_for
-
-Counts = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
 
 _DIGITS = 6
 
@@ -28,15 +25,15 @@ class NumericSpans:
     standard deviation 1. What a span has too few values for is not looked at.
     """
 
-    count: Counts
-    missing: Counts
-    outside: Counts
-    below: Counts
+    count: Integers
+    missing: Integers
+    outside: Integers
+    below: Integers
     mean: Floats
     std: Floats
 
 
-def numeric(spans: NumericSpans, below: Counts, missing: int) -> Variation:
+def numeric(spans: NumericSpans, below: Integers, missing: int) -> Variation:
     """The effects of each span, by check; ``below`` (E,) and ``missing`` of the whole data.
 
     A span without a value has the effect 0, in ``std`` one of a single value too: neither shows any difference.
@@ -52,7 +49,7 @@ def numeric(spans: NumericSpans, below: Counts, missing: int) -> Variation:
     }
 
 
-def categorical(counts: Counts, missing: Counts, whole_counts: Counts, whole_missing: int) -> Variation:
+def categorical(counts: Integers, missing: Integers, whole_counts: Integers, whole_missing: int) -> Variation:
     """The effects of each of S spans, by check, from the ``counts`` of C categories in each (S, C), and its ``missing``
     (S,); of the whole data (C,) and one number.
 
@@ -75,7 +72,7 @@ def categorical(counts: Counts, missing: Counts, whole_counts: Counts, whole_mis
     }
 
 
-def joint(baseline: Profile, spans: Counts, count: int) -> Floats:
+def joint(baseline: Profile, spans: Integers, count: int) -> Floats:
     """The effect of `joint` in each of ``count`` spans: of its rows in the sample against all of the sample.
 
     ``spans`` (sample_rows,): the span of each row of the sample, -1 for none. 0 for a span of too few rows to look at.
@@ -107,7 +104,7 @@ def _shares(part: Any, whole: Any) -> Floats:
     return shares
 
 
-def _changes(missing: Counts, count: Counts, whole_missing: int, whole_count: int) -> Floats:
+def _changes(missing: Integers, count: Integers, whole_missing: int, whole_count: int) -> Floats:
     rows = missing + count
     changes = np.abs(_shares(missing, rows) - _shares(whole_missing, whole_missing + whole_count))
     return np.where(rows > 0, changes, 0.0)

@@ -1,1 +1,1 @@
-"""Rolling windows over production rows: exact tallies in panes, one pool of whole rows for every window's sample."""
+"""Rolling windows over production rows: exact tallies in panes, and one pool of rows for the samples of all windows."""

@@ -1,4 +1,4 @@
-"""Values as two-byte codes against the baseline: all that is ever kept of a production row."""
+"""Values as two-byte codes against the baseline. Of production rows nothing else is kept."""
 
 from __future__ import annotations
 
@@ -6,43 +6,44 @@ from dataclasses import dataclass
 from typing import Union
 
 import numpy as np
-import numpy.typing as npt
 
 from torchserve_drift.baseline.profile import MISSING_CODE, FeatureBaseline, NumericBaseline, Profile
+from torchserve_drift.stats.arrays import Codes, Floats
 from torchserve_drift.stats.ecdf import code_shares
 
 
 @dataclass(frozen=True, eq=False)
 class NumericCodes:
-    """Codes of one numeric feature: 2j + 1 for a value equal to ``distinct[j]``, 2j for one in the gap before it.
+    """Codes of one numeric feature: 2j + 1 for a value equal to ``distinct[j]``, 2j for a value in the gap before it.
 
-    ``distinct`` (J,) the sorted distinct values of the baseline's sample; ``below`` and ``at`` (2J + 1,) the share of
-    that sample which is less than, and at most, a value of each code; ``sample_count`` its values.
+    ``distinct`` (J,) the sorted distinct values of the baseline's sample; ``below`` and ``at_most`` (2J + 1,) the
+    shares of that sample that are below a value of each code, and at most that value; ``sample_count`` the number of
+    its values.
 
     Examples
     --------
     >>> codes = NumericCodes.of(np.array([1.0, 2.0, 2.0, np.nan]))
     >>> codes.encode(np.array([0.0, 1.0, 1.5, 2.0, 9.0, np.nan])).tolist()
     [0, 1, 2, 3, 4, 65535]
-    >>> codes.at.tolist() == [0, 1 / 3, 1 / 3, 1, 1]
+    >>> codes.at_most.tolist() == [0, 1 / 3, 1 / 3, 1, 1]
     True
     """
 
-    distinct: npt.NDArray[np.float64]
-    below: npt.NDArray[np.float64]
-    at: npt.NDArray[np.float64]
+    distinct: Floats
+    below: Floats
+    at_most: Floats
     sample_count: int
 
     @classmethod
-    def of(cls, sample: npt.NDArray[np.float64]) -> NumericCodes:
-        """The codes for a baseline's sample, NaN where missing."""
+    def of(cls, sample: Floats) -> NumericCodes:
+        """The codes for a baseline's ``sample`` (n,), NaN where a value is missing."""
         values = sample[~np.isnan(sample)]
         distinct, counts = np.unique(values, return_counts=True)
-        below, at = code_shares(np.cumsum(counts))
-        return cls(distinct, below, at, len(values))
+        below, at_most = code_shares(np.cumsum(counts))
+        return cls(distinct, below, at_most, len(values))
 
-    def encode(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.uint16]:
-        """Codes (m,) of values (m,); `MISSING_CODE` for NaN and infinities."""
+    def encode(self, values: Floats) -> Codes:
+        """The codes (m,) of values (m,); `MISSING_CODE` for NaN and infinities."""
         places = self.distinct.searchsorted(values)
         codes = 2 * places
         if len(self.distinct):
@@ -53,25 +54,25 @@ class NumericCodes:
 
 @dataclass(frozen=True, eq=False)
 class CategoryCodes:
-    """Codes of one categorical feature: each category's index, ``categories`` for one the baseline lacks."""
+    """Codes of one categorical feature: a category's index, or ``categories``, their number, for an unseen category."""
 
     categories: int
 
-    def encode(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.uint16]:
-        """Codes (m,) of indices (m,), negative for an unseen category; `MISSING_CODE` for NaN."""
+    def encode(self, values: Floats) -> Codes:
+        """The codes (m,) of category indices (m,), negative for an unseen category; `MISSING_CODE` for NaN."""
         codes = np.where(values < 0, self.categories, np.nan_to_num(values, nan=MISSING_CODE))
         return codes.astype(np.uint16)
 
 
-Codes = Union[NumericCodes, CategoryCodes]
+FeatureCodes = Union[NumericCodes, CategoryCodes]
 
 
-def codes_for(baseline: Profile) -> tuple[Codes, ...]:
+def codes_for(baseline: Profile) -> tuple[FeatureCodes, ...]:
     """The codes of every feature, in the baseline's order."""
-    return tuple(_codes(feature) for feature in baseline.features)
+    return tuple(_codes_of(feature) for feature in baseline.features)
 
 
-def _codes(feature: FeatureBaseline) -> Codes:
+def _codes_of(feature: FeatureBaseline) -> FeatureCodes:
     if isinstance(feature, NumericBaseline):
         return NumericCodes.of(feature.sample)
     return CategoryCodes(len(feature.categories))

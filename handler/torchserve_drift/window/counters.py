@@ -1,4 +1,4 @@
-"""What a worker counts of itself and of what it could not read, in its segment, so that it survives the worker."""
+"""A worker's counters of unreadable rows, faults and seconds per batch. They lie in its segment and outlive it."""
 
 from __future__ import annotations
 
@@ -7,19 +7,16 @@ from bisect import bisect_left
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-Floats = npt.NDArray[np.float64]
+from torchserve_drift.stats.arrays import Floats
 
 REASONS = ("undecodable", "not_features", "wrong_length", "wrong_shape")
-"""Why rows are rejected."""
+"""The reasons for which rows are rejected."""
 
 STAGES = ("decode", "observe", "fold", "evaluate", "publish", "serve", "state")
-"""Where a fault inside the plugin can happen."""
+"""The parts of the plugin in which a fault can happen."""
 
 OBSERVE_BOUNDS = (2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 5e-3, 2e-2)
-"""Seconds: upper bounds of the histogram of what recording a batch costs."""
+"""Upper bounds of the histogram's buckets, in seconds spent recording a batch."""
 
 _UNKNOWN = len(REASONS) + len(STAGES)
 _SUM = _UNKNOWN + 1
@@ -28,25 +25,25 @@ LENGTH = _BUCKETS + len(OBSERVE_BOUNDS) + 1
 
 
 class Counters:
-    """Counters over an array (LENGTH,) of float64; arrays of several workers add up. Thread-safe."""
+    """Counters in an array (LENGTH,). The arrays of several workers add up. Thread-safe."""
 
     def __init__(self, values: Floats) -> None:
-        self._values: Any = values.data  # reads and writes one number several times faster than the array does
+        self._values: Any = values.data  # a memoryview is several times faster than an array for one number
         self._lock = threading.Lock()
 
-    def reject(self, reason: str, rows: int) -> None:
-        """Count rows that could not be read."""
+    def count_rejected(self, reason: str, rows: int) -> None:
+        """Count rows that could not be read; ``reason`` is one of `REASONS`."""
         self._add(REASONS.index(reason), rows)
 
-    def unknown(self, values: int) -> None:
-        """Count values under names that are no features."""
+    def count_unknown(self, values: int) -> None:
+        """Count values under names that are not names of features."""
         self._add(_UNKNOWN, values)
 
-    def error(self, stage: str) -> None:
-        """Count a fault."""
+    def count_error(self, stage: str) -> None:
+        """Count a fault inside the plugin; ``stage`` is one of `STAGES`."""
         self._add(len(REASONS) + STAGES.index(stage), 1)
 
-    def observed(self, seconds: float) -> None:
+    def count_batch(self, seconds: float) -> None:
         """Count one batch that took ``seconds`` to record."""
         with self._lock:
             self._values[_BUCKETS + bisect_left(OBSERVE_BOUNDS, seconds)] += 1
@@ -58,7 +55,11 @@ class Counters:
 
 
 def describe(values: Floats) -> Mapping[str, Any]:
-    """Counters by name: ``rows_rejected``, ``errors``, ``unknown`` and ``observe_seconds`` (le, counts, sum)."""
+    """The counters in ``values`` (LENGTH,) by name.
+
+    ``rows_rejected`` by reason, ``errors`` by stage, ``unknown`` values, and ``observe_seconds``, a histogram with
+    cumulative counts: ``le``, ``counts`` and ``sum``.
+    """
     counts = values[_BUCKETS:LENGTH].cumsum()
     return {
         "rows_rejected": {reason: int(values[i]) for i, reason in enumerate(REASONS)},

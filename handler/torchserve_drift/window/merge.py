@@ -1,5 +1,7 @@
-"""The segments of all workers of a model version, read as one: tallies added up, samples merged by the smallest
-priorities."""
+"""The segments of all workers of a model version, read as one.
+
+Tallies are added up. Samples are merged by taking the rows with the smallest priorities.
+"""
 
 from __future__ import annotations
 
@@ -8,36 +10,40 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from torchserve_drift.stats.arrays import Codes, Floats, Priorities
+from torchserve_drift.window import fields
 from torchserve_drift.window.reservoir import smallest
-from torchserve_drift.window.segment import Floats, Pane, SegmentView
+from torchserve_drift.window.segment import Pane, SegmentView
 
 SPAN_PANES = (1, 2, 3, 4, 6, 8, 10, 12, 14, 16, 20, 24, 32)
-"""How many of its newest panes each span of a window has, as far as the window has so many; then all of them."""
+"""The number of newest panes in each span of a window. Only numbers below the window's panes count; the last span has
+all panes of the window."""
 
 _ATTEMPTS = 8
+"""How often a segment is read again because its writer changed it meanwhile."""
 
 
 @dataclass(frozen=True, eq=False)
 class WindowRows:
     """One window over all workers.
 
-    ``tally`` (length,) of all its rows; ``spans`` (S, length) of the rows in its newest 1, 2, 3, ... panes
-    (`SPAN_PANES`), the last of which is the window itself; ``codes`` (F, sample_rows) of its uniform sample.
+    ``spans`` (S, length) tally vectors of its newest 1, 2, 3, ... panes (`SPAN_PANES`), the last of them of the whole
+    window; ``codes`` (F, sample_rows) its uniform sample.
     """
 
     spans: Floats
-    codes: npt.NDArray[np.uint16]
+    codes: Codes
 
     @property
     def tally(self) -> Floats:
+        """The tally vector (length,) of all rows of the window."""
         whole: Floats = self.spans[-1]
         return whole
 
     @property
     def rows(self) -> int:
-        return int(self.tally[0])
+        return int(self.tally[fields.ROWS])
 
     @property
     def sample_rows(self) -> int:
@@ -46,25 +52,25 @@ class WindowRows:
 
 @dataclass(frozen=True, eq=False)
 class _History:
-    """A segment's panes of one window as they were when ``folded`` rows had been folded."""
+    """A segment's panes in one window, as they were when ``folded`` rows had been folded."""
 
     panes: list[Pane]
     folded: int
 
 
-class _Placed(NamedTuple):
-    """A pane, and how many panes of the window's are newer: 0 for the newest."""
+class _PlacedPane(NamedTuple):
+    """A pane and its age: the number of newer panes in the window, 0 for the newest."""
 
     age: int
     pane: Pane
 
 
 @dataclass(frozen=True, eq=False)
-class _Share:
-    """What one segment has of a window's sample: priorities (n,) and codes (F, n)."""
+class _SampleShare:
+    """The rows of one segment that may be in a window's sample: priorities (n,) and codes (F, n)."""
 
-    priorities: npt.NDArray[np.uint32]
-    codes: npt.NDArray[np.uint16]
+    priorities: Priorities
+    codes: Codes
 
 
 def window_rows(segments: Sequence[SegmentView], w: int, now: float) -> WindowRows:
@@ -72,31 +78,38 @@ def window_rows(segments: Sequence[SegmentView], w: int, now: float) -> WindowRo
     histories = [_history(segment, w) for segment in segments]
     grid, panes = segments[0].grid, segments[0].layout.panes
     if grid.is_of_rows(w):
-        placed = _by_rows(segments, histories, grid.rows(w), panes)
+        placed = _placed_by_rows(segments, histories, grid.rows(w), panes)
     else:
-        placed = [
-            [_Placed(newest - pane.id, pane) for pane in history.panes if newest - pane.id < panes]
-            for history, newest in zip(histories, (grid.oldest(w, s.own_time(now)) + panes - 1 for s in segments))
-        ]
+        placed = [_placed_by_time(segment, history, w, now) for segment, history in zip(segments, histories)]
     spans = _spans([each for of_segment in placed for each in of_segment], panes, segments[0].layout.length)
-    shares = [_share(s, of_segment, history.folded) for s, of_segment, history in zip(segments, placed, histories)]
+    # The sample is taken from the rows of the same panes, so that it ends where the tallies end.
+    shares = [
+        _sample_share(segment, of_segment, history.folded)
+        for segment, of_segment, history in zip(segments, placed, histories)
+    ]
+    return WindowRows(spans, _merged_sample(shares, min(segment.sample_limit for segment in segments)))
+
+
+def _merged_sample(shares: Sequence[_SampleShare], rows: int) -> Codes:
+    """The codes (F, sample_rows) of the uniform sample of at most ``rows`` over all segments."""
     if len(shares) == 1:
-        return WindowRows(spans, shares[0].codes)
-    best = smallest(np.concatenate([share.priorities for share in shares]), min(s.sample_limit for s in segments))
-    return WindowRows(spans, np.concatenate([share.codes for share in shares], axis=1)[:, best])
+        return shares[0].codes
+    best = smallest(np.concatenate([share.priorities for share in shares]), rows)
+    return np.concatenate([share.codes for share in shares], axis=1)[:, best]
 
 
-def _spans(placed: Sequence[_Placed], panes: int, length: int) -> Floats:
-    """The tallies of the newest panes, for each number of them in `SPAN_PANES` and for all of the window's."""
+def _spans(placed: Sequence[_PlacedPane], panes: int, length: int) -> Floats:
+    """The tallies (S, length) of the newest panes, for each number of them in `SPAN_PANES` and for all panes."""
     ends = [count for count in SPAN_PANES if count < panes] + [panes]
     spans = np.zeros((len(ends), length))
+    # Each pane is added to the shortest span that it is in; then every span gets the sums of the shorter ones.
     for age, pane in placed:
         spans[int(np.searchsorted(ends, age, side="right"))] += pane.tally
     return np.cumsum(spans, axis=0, out=spans)
 
 
 def _history(segment: SegmentView, w: int) -> _History:
-    """A segment's panes, copied: its writer may be another process, at work right now."""
+    """A copy of a segment's panes in window ``w``. The writer may be another process that is at work right now."""
     for _ in range(_ATTEMPTS):
         generation, folded = segment.generation, segment.folded
         panes = [Pane(pane.id, pane.first_row, pane.ended, pane.tally.copy()) for pane in segment.panes(w)]
@@ -105,27 +118,38 @@ def _history(segment: SegmentView, w: int) -> _History:
     return _History(panes, folded)
 
 
-def _by_rows(
+def _placed_by_time(segment: SegmentView, history: _History, w: int, now: float) -> list[_PlacedPane]:
+    """A segment's panes that are in window ``w``, which is a window of time, at time ``now``."""
+    panes = segment.layout.panes
+    newest = segment.grid.oldest(w, segment.own_time(now)) + panes - 1
+    return [_PlacedPane(newest - pane.id, pane) for pane in history.panes if newest - pane.id < panes]
+
+
+def _placed_by_rows(
     segments: Sequence[SegmentView], histories: Sequence[_History], rows: int, panes: int
-) -> list[list[_Placed]]:
-    """The newest panes over all segments, as many as it takes to hold ``rows``, and their places in such a window."""
+) -> list[list[_PlacedPane]]:
+    """For each segment, its panes that are in a window of ``rows`` rows over all segments.
+
+    Panes are taken from the newest to the oldest until they hold enough rows. A pane's age follows from the number of
+    newer rows, because the segments fill their panes independently.
+    """
     ended = [
         (segment.clock_time(pane.ended), i, pane)
         for i, (segment, history) in enumerate(zip(segments, histories))
         for pane in history.panes
     ]
-    placed: list[list[_Placed]] = [[] for _ in segments]
+    placed: list[list[_PlacedPane]] = [[] for _ in segments]
     newer = 0
     for _, i, pane in sorted(ended, key=lambda entry: (-entry[0], entry[1], -entry[2].id)):
         if newer >= rows:
             break
-        placed[i].append(_Placed(newer * panes // rows, pane))
-        newer += int(pane.tally[0])
+        placed[i].append(_PlacedPane(newer * panes // rows, pane))
+        newer += int(pane.tally[fields.ROWS])
     return placed
 
 
-def _share(segment: SegmentView, placed: Sequence[_Placed], end_row: int) -> _Share:
-    """The sample of the segment's rows in these panes, read again where the writer moved under the reader."""
+def _sample_share(segment: SegmentView, placed: Sequence[_PlacedPane], end_row: int) -> _SampleShare:
+    """The sample of the segment's rows in these panes, up to row ``end_row``."""
     first_row = min((pane.first_row for _, pane in placed), default=end_row)
     arrays = segment.arrays
     for _ in range(_ATTEMPTS):
@@ -134,6 +158,6 @@ def _share(segment: SegmentView, placed: Sequence[_Placed], end_row: int) -> _Sh
         best = smallest(drawn, segment.sample_limit)
         slots, rows, drawn = slots[best], rows[best], drawn[best]
         codes = arrays.pool_codes.take(slots, axis=1)
-        if (arrays.pool_rows[slots] == rows).all():
+        if (arrays.pool_rows[slots] == rows).all():  # else the writer has reused a slot meanwhile
             break
-    return _Share(drawn, codes)
+    return _SampleShare(drawn, codes)

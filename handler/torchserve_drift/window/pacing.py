@@ -1,4 +1,4 @@
-"""Pacing: long work takes short breaks, so that threads that serve requests get the interpreter."""
+"""Pacing: long work takes short breaks, so that threads that serve requests can use the interpreter."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ _WORK_SECONDS, _BREAK_SECONDS = 0.0003, 0.0005
 
 
 class Pace(Protocol):
-    """Wraps what a loop iterates over; it may take a break after each item."""
+    """Wraps the items of a loop: ``for item in paced(items)``. It may take a break after each item."""
 
     def __call__(self, items: Iterable[_T], /) -> Iterator[_T]: ...
 
 
 class Pacer:
-    """A `Pace` that sleeps for half a millisecond once a third of one was worked. For one thread at a time."""
+    """A `Pace` that sleeps for 0.5 ms after each 0.3 ms of work, counted over all loops that it wraps.
+
+    For one thread at a time.
+    """
 
     def __init__(self) -> None:
         self._since = time.perf_counter()
@@ -36,4 +39,4 @@ def _without_breaks(items: Iterable[_T], /) -> Iterator[_T]:
 
 
 NO_PAUSE: Pace = _without_breaks
-"""For work that keeps nobody waiting."""
+"""Takes no breaks: for work that delays no other thread."""

@@ -1,20 +1,21 @@
-"""Windows as rings of panes: which pane a row belongs to, and which panes make up a window."""
+"""Windows as rings of panes: the pane of each row, and the panes of each window."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from torchserve_drift.settings.settings import Window
+from torchserve_drift.stats.arrays import Floats, Integers
 
 
 class PaneGrid:
-    """The panes of each window: of equal spans of time, or of equally many rows of the writer.
+    """The panes of each window: equal spans of time, or equal numbers of the writer's rows.
 
-    A window of time is its newest panes, the one being filled included, and spans between (n - 1) / n of its length
-    and all of it. A window of rows holds at least its number of newest rows, and at most one pane more.
+    A window of time consists of its n newest panes. The newest one is still being filled, so they span between
+    (n - 1) / n of the window's length and all of it. A window of rows holds at least its number of newest rows, and at
+    most one pane more.
     """
 
     def __init__(self, windows: Sequence[Window], panes: int) -> None:
@@ -22,18 +23,30 @@ class PaneGrid:
         self.panes = panes
 
     def is_of_rows(self, w: int) -> bool:
-        """Whether window ``w`` holds a number of rows, not a span of time."""
+        """Whether window ``w`` is a number of rows, not a span of time."""
         return self._windows[w].rows is not None
 
     def rows(self, w: int) -> int:
-        """The rows of window ``w``, which is one of rows."""
+        """The rows of window ``w``, which must be a window of rows."""
         rows = self._windows[w].rows
         assert rows is not None
         return rows
 
-    def ids(self, times: npt.NDArray[np.float64], first_row: int) -> npt.NDArray[np.int64]:
-        """The pane of each row in each window (W, m), for rows at ``times`` (m,) of which the first is row
-        ``first_row``."""
+    def ids(self, times: Floats, first_row: int) -> Integers:
+        """The pane of each row in each window.
+
+        Parameters
+        ----------
+        times
+            (m,) of the rows, in seconds.
+        first_row
+            The number of the first row since the writer's beginning; the others follow it.
+
+        Returns
+        -------
+        ids
+            (W, m) pane numbers, which rise with time.
+        """
         ids = np.empty((len(self._windows), len(times)), dtype=np.int64)
         for w, window in enumerate(self._windows):
             if window.seconds is not None:
@@ -43,11 +56,11 @@ class PaneGrid:
         return ids
 
     def pane_rows(self, w: int) -> int:
-        """Rows in a pane of window ``w``, which is one of rows."""
+        """The rows of each pane of window ``w``, which must be a window of rows."""
         return -(-self.rows(w) // self.panes)
 
     def oldest(self, w: int, now: float) -> int:
-        """The oldest pane of time window ``w`` at time ``now``."""
+        """The oldest pane at time ``now`` of window ``w``, which must be a window of time."""
         seconds = self._windows[w].seconds
         assert seconds is not None
         return int(np.floor(now * (self.panes / seconds))) - self.panes + 1

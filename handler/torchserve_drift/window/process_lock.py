@@ -74,7 +74,7 @@ class ProcessLock:
     def take(self) -> bool:
         """Whether this process has the lock, after trying to take it.
 
-        A lock on a file that was deleted or replaced excludes nobody. It is given up for the lock on the file that is
+        A lock on a file that was deleted or replaced keeps nobody out. It is given up for the lock on the file that is
         at the path now.
 
         Raises

@@ -1,23 +1,20 @@
 """The pool of whole rows from which the uniform sample of any window can be taken.
 
-Every row gets a uniform random priority. The sample of a window is its rows with the k smallest priorities; a row is
-of no use any more once k newer rows have smaller ones, since then it is in no window's sample, now or later (bottom-k
-sampling
-over a sliding window: Babcock, Datar and Motwani, SODA 2002; Gemulla and Lehner, SIGMOD 2008). Samples of several
-pools merge by taking the k smallest of their union.
+Every row gets a uniform random priority. The sample of a window is its k rows with the smallest priorities. A row is
+not needed any more once k newer rows have smaller priorities: then it is in the sample of no window, now or later. This
+is bottom-k sampling over a sliding window (Babcock, Datar and Motwani, SODA 2002; Gemulla and Lehner, SIGMOD 2008). The
+samples of several pools merge into one: the k rows of all of them that have the smallest priorities.
 """
 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-Priorities = npt.NDArray[np.uint32]
-Sequence = npt.NDArray[np.int64]
+from torchserve_drift.stats.arrays import Bools, Indices, Integers, Priorities
 
 
-def smallest(priorities: Priorities, k: int) -> npt.NDArray[np.intp]:
-    """Indices, ascending, of the k smallest priorities (of all, where there are no more).
+def smallest(priorities: Priorities, k: int) -> Indices:
+    """The indices, ascending, of the k smallest priorities; of all priorities where there are no more than k.
 
     Examples
     --------
@@ -29,11 +26,28 @@ def smallest(priorities: Priorities, k: int) -> npt.NDArray[np.intp]:
     return np.sort(np.argpartition(priorities, k - 1)[:k])
 
 
-def still_needed(sequence: Sequence, priorities: Priorities, k: int) -> npt.NDArray[np.bool_]:
-    """Which rows (N,) may still be in some window's sample, now or later; a few more than the fewest possible.
+def still_needed(sequence: Integers, priorities: Priorities, k: int) -> Bools:
+    """Which rows may still be in the sample of some window, now or later.
 
-    ``sequence`` (N,) tells the rows' order, newest highest; the rows come in any order. Works in blocks from the
-    newest to the oldest: a row stays if its priority is below the k-th smallest of all newer blocks.
+    Parameters
+    ----------
+    sequence
+        (N,) numbers of the rows, higher for newer rows, in any order.
+    priorities
+        (N,) of the same rows.
+    k
+        Rows in a sample.
+
+    Returns
+    -------
+    keep
+        (N,) True for each such row, and for a few rows that are not needed.
+
+    Notes
+    -----
+    The rows are compared in blocks, from the newest to the oldest, which is much faster than row by row. A row is kept
+    if its priority is below the k-th smallest of all newer blocks; rows of its own block do not count, so that a few
+    too many are kept.
     """
     step = max(64, k // 4)
     newest_first = np.argsort(-sequence, kind="stable")

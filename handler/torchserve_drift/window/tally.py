@@ -1,18 +1,16 @@
-"""Rows to one vector of exact counts and sums; vectors of any rows add up to the vector of all of them."""
+"""Rows to one vector of exact counts and sums. The vectors of any rows add up to the vector of all of them."""
 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from torchserve_drift.baseline.profile import CategoricalBaseline, FeatureBaseline, NumericBaseline, Profile
 from torchserve_drift.features.encoding import is_mistyped
-from torchserve_drift.window import layout as at
-from torchserve_drift.window.clusters import Counted, scores_of, starts_of, tally_requests, tally_sizes
+from torchserve_drift.stats.arrays import Flags, Floats
+from torchserve_drift.window import fields
 from torchserve_drift.window.layout import Layout
-from torchserve_drift.window.pacing import Pace
-
-Floats = npt.NDArray[np.float64]
+from torchserve_drift.window.pacing import NO_PAUSE, Pace
+from torchserve_drift.window.request_sums import CountedValues, scores_of, starts_of, tally_requests, tally_sizes
 
 
 class Tallier:
@@ -24,11 +22,22 @@ class Tallier:
         self._scales = [scale_of(feature) for feature in baseline.features]
         self._scores = [scores_of(feature) for feature in baseline.features]
 
-    def tally(self, rows: Floats, begins: npt.NDArray[np.uint8], paced: Pace) -> Floats:
-        """The vector (length,) of ``rows`` (m, F): float64 values, categories as their index.
+    def tally(self, rows: Floats, begins: Flags, paced: Pace = NO_PAUSE) -> Floats:
+        """The tally vector of rows.
 
-        ``begins`` (m,) is not 0 where a row begins a request; the first row does so in any case.
-        ``pause`` is called after each feature, for the caller to let other threads in.
+        Parameters
+        ----------
+        rows
+            (m, F) values, categories as their index.
+        begins
+            (m,) not 0 where a row begins a request. The first row does so in any case.
+        paced
+            Wraps the loop over features.
+
+        Returns
+        -------
+        vector
+            (length,), see `fields`.
         """
         vector = np.zeros(self._layout.length)
         starts = starts_of(begins)
@@ -45,41 +54,41 @@ class Tallier:
 
 
 def scale_of(feature: FeatureBaseline) -> tuple[float, float]:
-    """What is subtracted from a value and what it is then divided by, so that sums keep their digits."""
+    """The shift and the scale of a feature: sums are of (value - shift) / scale, so that they lose few digits."""
     if isinstance(feature, CategoricalBaseline) or not np.isfinite(feature.mean):
         return 0.0, 1.0
     return feature.mean, feature.std if feature.std > 0 and np.isfinite(feature.std) else 1.0
 
 
-def _tally_numeric(part: Floats, values: Floats, feature: NumericBaseline, scale: tuple[float, float]) -> Counted:
+def _tally_numeric(part: Floats, values: Floats, feature: NumericBaseline, scale: tuple[float, float]) -> CountedValues:
     valid = np.isfinite(values)
     finite = values[valid]
     if len(finite) < len(values):
-        _count_rejected(part, values)
-        part[at.INFINITE] = np.count_nonzero(np.isinf(values))
-    part[at.VALID] = len(finite)
-    part[at.OUTSIDE] = np.count_nonzero(finite < feature.minimum) + np.count_nonzero(finite > feature.maximum)
-    with np.errstate(over="ignore", invalid="ignore"):  # a value of 1e300 makes the sums infinite, and so it should
+        _count_absent(part, values)
+        part[fields.INFINITE] = np.count_nonzero(np.isinf(values))
+    part[fields.VALID] = len(finite)
+    part[fields.OUTSIDE] = np.count_nonzero(finite < feature.minimum) + np.count_nonzero(finite > feature.maximum)
+    with np.errstate(over="ignore", invalid="ignore"):  # a value of 1e300 makes the sums infinite, which is intended
         scaled = (finite - scale[0]) / scale[1]
-        part[at.SUM] = scaled.sum()
-        part[at.SUM_SQUARES] = np.dot(scaled, scaled)
+        part[fields.SUM] = scaled.sum()
+        part[fields.SUM_SQUARES] = np.dot(scaled, scaled)
     bins = feature.edges.searchsorted(finite)
-    part[at.BINS :] = np.bincount(bins, minlength=len(feature.edges) + 1)
-    return Counted(bins, valid)
+    part[fields.BINS :] = np.bincount(bins, minlength=len(feature.edges) + 1)
+    return CountedValues(bins, valid)
 
 
-def _tally_categorical(part: Floats, values: Floats, feature: CategoricalBaseline) -> Counted:
+def _tally_categorical(part: Floats, values: Floats, feature: CategoricalBaseline) -> CountedValues:
     valid = ~np.isnan(values)
     present = values[valid]
     if len(present) < len(values):
-        _count_rejected(part, values)
-    places = present.astype(np.intp) + 1
-    part[at.VALID] = len(present)
-    part[at.UNSEEN :] = np.bincount(places, minlength=len(feature.categories) + 1)
-    return Counted(places, valid)
+        _count_absent(part, values)
+    places = present.astype(np.intp) + 1  # an unseen category has index -1, and its count comes first
+    part[fields.VALID] = len(present)
+    part[fields.UNSEEN :] = np.bincount(places, minlength=len(feature.categories) + 1)
+    return CountedValues(places, valid)
 
 
-def _count_rejected(part: Floats, values: Floats) -> None:
-    mistyped = np.count_nonzero(is_mistyped(values))
-    part[at.MISTYPED] = mistyped
-    part[at.MISSING] = np.count_nonzero(np.isnan(values)) - mistyped
+def _count_absent(part: Floats, values: Floats) -> None:
+    mistyped = np.count_nonzero(is_mistyped(values))  # a NaN of its own
+    part[fields.MISTYPED] = mistyped
+    part[fields.MISSING] = np.count_nonzero(np.isnan(values)) - mistyped

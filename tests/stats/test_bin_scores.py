@@ -1,4 +1,4 @@
-"""Scores of bins against their definition, and tails of their sums against exact ones, far beyond any simulation."""
+"""Scores of bins against their definition, and tails of their sums against exact tails that no simulation reaches."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from scipy import integrate, optimize
 from scipy import stats as scipy_stats
 
 from torchserve_drift.baseline.profile import QUANTILE_LEVELS
-from torchserve_drift.stats.binned import bin_scores, score_moments
-from torchserve_drift.stats.ranks import Moments, shift_p
+from torchserve_drift.stats.bin_scores import bin_scores, score_moments
+from torchserve_drift.stats.score_tests import Moments, shift_p
 
 Floats = npt.NDArray[np.float64]
 LEVELS = np.diff([0, *QUANTILE_LEVELS, 1])
@@ -32,8 +32,8 @@ def test_scores_are_the_mean_of_a_normal_variable_and_of_its_square_within_the_b
 
 def test_little_information_is_lost_to_the_bins_of_a_baseline() -> None:
     location, scale = scored(LEVELS)
-    assert LEVELS @ location**2 > 0.995  # of Fisher's information on a shift, 1
-    assert (LEVELS @ scale**2 - 1) / 2 > 0.98  # and on a spread, 2
+    assert LEVELS @ location**2 > 0.995  # Fisher's information about a shift is 1
+    assert (LEVELS @ scale**2 - 1) / 2 > 0.98  # and about a spread 2
 
 
 def test_moments_are_those_of_the_rows() -> None:
@@ -49,9 +49,10 @@ def test_moments_are_those_of_the_rows() -> None:
 
 
 def exact_tail(shares: Floats, scores: Floats, rows: int, z: float) -> tuple[Floats, float, float]:
-    """P(mean score of so many independent rows >= v) for a possible v about z deviations up: scores, v, probability.
+    """The rounded scores, a value v of the mean score of ``rows`` independent rows, and P(mean score >= v).
 
-    By convolution of the distribution tilted to v, so that 1e-10 is as exact as 0.1; scores are rounded to 400 steps.
+    v is a possible value about z standard deviations above the mean. The probability is computed by convolution of the
+    distribution tilted to v, so that 1e-10 is as exact as 0.1. Scores are rounded to 400 steps.
     """
     low, step = scores.min(), (scores.max() - scores.min()) / 400
     places = np.round((scores - low) / step).astype(int)
@@ -71,7 +72,7 @@ def exact_tail(shares: Floats, scores: Floats, rows: int, z: float) -> tuple[Flo
     sums = np.maximum(np.fft.irfft(np.fft.rfft(single) ** rows, size), 0)[: 400 * rows + 1]
     values = np.arange(len(sums)) * step + rows * low
     first = int(np.searchsorted(values, target * rows - 1e-9))
-    first += int(np.argmax(sums[first:] > sums.max() * 1e-9))  # a value that sums can have
+    first += int(np.argmax(sums[first:] > sums.max() * 1e-9))  # a possible value of the sum
     probability = (sums[first:] * np.exp(rows * np.log(weights.sum()) - tilt * values[first:])).sum()
     return scores, float(values[first] / rows), float(probability)
 
@@ -91,16 +92,16 @@ SHARES = {
 def test_either_tail_is_not_too_small_down_to_1e_9_nor_much_too_large(
     kind: str, rows: int, z: float, side: int
 ) -> None:
-    """Against a baseline so large that it is known: shift_p then has the tail of a sum of independent scores."""
+    """With a baseline so large that it is exactly known, shift_p has the tail of a sum of independent scores."""
     shares = SHARES[kind]
     scores_of_bins = bin_scores(np.array([shares]))
     for name in ("location", "scale"):
         scores, step = getattr(scores_of_bins, name)[0], getattr(scores_of_bins, f"{name}_step")[0]
         if np.ptp(scores) == 0:
-            continue  # of two equally likely values the squares are one
+            continue  # the squares of two equally likely values are equal
         spread = np.sqrt(shares @ scores**2 - (shares @ scores) ** 2)
         if z * spread / np.sqrt(rows) >= (side * (scores - shares @ scores)).max():
-            continue  # no mean lies so far away
+            continue  # no mean is so far away
         sided, value, probability = exact_tail(shares, side * scores, rows, z)
         mean = shares @ sided
         variance, third = shares @ (sided - mean) ** 2, shares @ (sided - mean) ** 3

@@ -1,4 +1,4 @@
-"""Rows of one request as a cluster: its sums, the design effect, and p-values that hold their level with it."""
+"""The rows of a request as a cluster: their sums, the design effect, and p-values that hold their level with it."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from torchserve_drift.checks.window_checks import WindowChecks
 from torchserve_drift.features.encoding import MISTYPED_VALUE, UNSEEN_INDEX
 from torchserve_drift.monitoring.monitor import Monitor
 from torchserve_drift.settings.settings import Settings, Window
-from torchserve_drift.stats.clusters import RequestSums, design_effect, sample_design_effect
+from torchserve_drift.stats.design_effect import RequestSums, design_effect, sample_design_effect
 from torchserve_drift.stats.ecdf import ks_statistic
 from torchserve_drift.stats.kolmogorov import two_sample_p
 from torchserve_drift.stats.proportions import two_proportions_p
-from torchserve_drift.stats.ranks import Moments, normal_scores, shift_p
+from torchserve_drift.stats.score_tests import Moments, normal_scores, shift_p
 from torchserve_drift.verdicts.min_effects import min_effects_of
-from torchserve_drift.window import layout as at
-from torchserve_drift.window.clusters import DesignEffects, scores_of
+from torchserve_drift.window import fields
 from torchserve_drift.window.coding import NumericCodes, codes_for
+from torchserve_drift.window.design_effects import DesignEffects, scores_of
 from torchserve_drift.window.layout import layout_for
 from torchserve_drift.window.merge import WindowRows
 from torchserve_drift.window.store import Store
@@ -45,13 +45,13 @@ MIXED = baseline(TRAINING)
 LAYOUT = layout_for(MIXED, 1, 256)
 TALLIER = Tallier(MIXED, LAYOUT)
 EFFECTS = DesignEffects(MIXED, LAYOUT)
-REQUEST_FIELDS = (at.SIZES_SQUARED, at.SIZES_FOURTH, at.TOTALS_SQUARED, at.SIZES_TOTALS)
-ABSENCE_FIELDS = (at.ABSENT_SQUARED, at.SIZES_ABSENT)
+REQUEST_FIELDS = (fields.SIZES_SQUARED, fields.SIZES_FOURTH, fields.TOTALS_SQUARED, fields.SIZES_TOTALS)
+ABSENCE_FIELDS = (fields.ABSENT_SQUARED, fields.SIZES_ABSENT)
 
 
 def tally_of(rows: np.ndarray, ids: np.ndarray, tallier: Tallier = TALLIER) -> np.ndarray:
     begins = np.diff(ids, prepend=ids[0] - 1) != 0
-    return tallier.tally(rows, begins.astype(np.uint8), lambda: None)
+    return tallier.tally(rows, begins.astype(np.uint8))
 
 
 def drawn(rng: np.random.Generator, count: int) -> np.ndarray:
@@ -66,7 +66,7 @@ def drawn(rng: np.random.Generator, count: int) -> np.ndarray:
 
 
 def score_of_number(values: np.ndarray, edges: np.ndarray, value: float) -> float:
-    """The definition: the normal quantile of the middle of the ranks that the value's bin has among the training's."""
+    """By definition: the normal quantile of the middle of the ranks of the value's bin among all training rows."""
     above = edges[edges >= value]
     upper = (values <= above[0]).sum() if len(above) else len(values)
     lower = (values <= edges[edges < value].max()).sum() if (edges < value).any() else 0
@@ -130,7 +130,7 @@ def test_sums_of_absent_values_are_those_of_their_definition(seed: int) -> None:
     tally, n = tally_of(rows, ids), len(ids)
     s = np.bincount(ids).astype(float)
     squared, fourth = (s**2).sum(), (s**4).sum()
-    assert tally[[at.ROWS, at.REQUESTS_SQUARED, at.REQUESTS_FOURTH]].tolist() == [n, squared, fourth]
+    assert tally[[fields.ROWS, fields.REQUESTS_SQUARED, fields.REQUESTS_FOURTH]].tolist() == [n, squared, fourth]
     raise_by = 1 + 2 * np.sqrt(2 / (squared**2 / fourth))
     for column in range(3):
         absent = ~np.isfinite(rows[:, column])
@@ -149,7 +149,7 @@ def test_tallies_of_parts_of_a_stream_add_up_to_that_of_the_whole(sizes: list[in
     whole = tally_of(rows, ids)
     np.testing.assert_allclose(sum(parts), whole, rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(EFFECTS.of(sum(parts)), EFFECTS.of(whole), rtol=1e-6)
-    np.testing.assert_array_equal(EFFECTS.of_absence(sum(parts)), EFFECTS.of_absence(whole))  # of whole numbers
+    np.testing.assert_array_equal(EFFECTS.of_absence(sum(parts)), EFFECTS.of_absence(whole))  # exact sums
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=30), st.integers(0, 2**32 - 1))
@@ -178,7 +178,7 @@ def test_independent_rows_in_requests_cost_little() -> None:
     rng = np.random.default_rng(3)
     rows = np.column_stack([rng.normal(size=32_000), rng.poisson(1.0, 32_000), rng.integers(0, 4, 32_000)])
     effects = EFFECTS.of(tally_of(rows, np.arange(1000).repeat(32)))
-    assert (effects < 1.2).all()  # of at most 32
+    assert (effects < 1.2).all()  # the largest possible is 32
 
 
 @pytest.mark.parametrize("k", [15, 20, 30, 60])
@@ -193,7 +193,7 @@ def test_an_effect_known_from_few_requests_is_raised_as_students_quantile_is(k: 
     assert needed * 0.9 < raised < needed * 1.1
 
 
-def test_few_requests_or_one_that_is_most_of_the_rows_are_taken_to_be_alike_inside() -> None:
+def test_few_requests_or_one_with_most_of_the_rows_have_the_largest_effect() -> None:
     rng = np.random.default_rng(4)
     rows = np.column_stack([rng.normal(size=1000), rng.poisson(1.0, 1000), rng.integers(0, 4, 1000)])
     few = np.arange(9).repeat(32)
@@ -202,7 +202,7 @@ def test_few_requests_or_one_that_is_most_of_the_rows_are_taken_to_be_alike_insi
     np.testing.assert_array_equal(EFFECTS.of(tally_of(rows, large)), (500**2 + 500) / 1000)
 
 
-def test_rows_of_one_score_tell_nothing_of_their_requests() -> None:
+def test_rows_of_one_score_have_the_largest_effect() -> None:
     ids = np.arange(4000) // 4
     for x in MIXED.features[0].edges:
         rows = np.tile([x, 1.0, UNSEEN_INDEX], (len(ids), 1))
@@ -223,7 +223,7 @@ def test_a_stack_of_tallies_has_the_effects_of_each() -> None:
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -1e300, 1e308])
-def test_sums_that_somebody_else_wrote_give_an_effect_within_its_bounds(wrong: float) -> None:
+def test_corrupt_sums_give_an_effect_within_its_bounds(wrong: float) -> None:
     sums = RequestSums(3200.0, 5.0, 3300.0, 102_400.0, 104_857_600.0, 4e4, 100.0)
     for field in ("score_sum", "score_squares", "sizes_fourth", "totals_squared", "sizes_totals"):
         assert 1 <= design_effect(sums._replace(**{field: wrong})) <= 32
@@ -233,15 +233,15 @@ def test_scores_rise_with_the_value_and_no_outlier_goes_beyond_the_last() -> Non
     for feature in MIXED.features:
         scores = scores_of(feature)
         if isinstance(feature, CategoricalBaseline):
-            scores = np.roll(scores, -1)  # unseen ones are counted first, and lie beyond the last
+            scores = np.roll(scores, -1)  # unseen categories have the first count and the last score
         assert (np.diff(scores) > 0).all()
         assert scores[-1] < 4
     nothing = replace(MIXED.features[0], count=0, edges=np.empty(0), edge_counts=np.empty(0, np.int64))
     assert scores_of(nothing).tolist() == [0.0]
 
 
-def test_a_sample_parts_the_rows_of_a_request() -> None:
-    """Of rows that are alike in requests, the effect is sum(m²) / n of what the sample has of them."""
+def test_a_sample_has_fewer_rows_of_each_request() -> None:
+    """Where the rows of a request are equal, the effect is sum(m²) / n, with m and n of the sample."""
     rng = np.random.default_rng(6)
     n, m, s = 3200, 32, 800
     found = []
@@ -263,7 +263,7 @@ def p_values(codes: np.ndarray, effect: float) -> tuple[float, float]:
     """KS and location by normal scores, with effective rows."""
     rows = len(codes) / effect
     window, known = moments(SCORES[codes], rows), moments(np.repeat(SCORES[1::2], COUNTS), COUNTS.sum())
-    ks = two_sample_p(ks_statistic(codes, CODES.below, CODES.at), CODES.sample_count, max(1, int(rows)))
+    ks = two_sample_p(ks_statistic(codes, CODES.below, CODES.at_most), CODES.sample_count, max(1, int(rows)))
     return float(ks), float(shift_p(window, known))
 
 
@@ -312,7 +312,7 @@ REQUESTS = np.arange(125).repeat(32)
 
 
 def p_of_absence(x: np.ndarray, ids: np.ndarray, check: str) -> float:
-    """The p-value in a window of those rows."""
+    """The p-value of a check in a window of these rows."""
     tally = tally_of(x[:, None], ids, GAPPED_TALLIER)
     window = WindowRows(tally[None], codes_for(GAPPED)[0].encode(x)[None])
     found = GAPPED_CHECKS.evidence(window).features[0]
@@ -385,7 +385,7 @@ def test_a_monitor_knows_the_requests_of_every_window(entrance: str) -> None:
     assert by_time.rows == 25_600
     assert 640 <= by_rows.rows <= 640 + 32 + 20
     found = float(effects.of(by_time.tally)[0])
-    assert 32 * (1 - wrapped / 800) <= found <= 32  # only the end of the ring parts a request
+    assert 32 * (1 - wrapped / 800) <= found <= 32  # only the end of the ring divides a request
     assert 32 * (1 - 2 / 20) <= float(effects.of(by_rows.tally)[0]) <= 32
 
 
@@ -411,7 +411,7 @@ def test_p_values_of_a_monitors_windows_hold_their_level_with_effective_rows(res
     assert ((np.array(effective) < 0.01).mean(axis=0) <= 0.015).all()
 
 
-def test_rows_of_one_time_are_independent_unless_said_otherwise() -> None:
+def test_rows_of_one_time_without_identifiers_are_independent() -> None:
     monitor = Monitor(NORMAL, {"windows": ["1h"]}, clock=Clock(), seed=0)
     monitor.observe({"x": np.zeros(500)})
     monitor.record(np.zeros((500, 1)))
@@ -419,7 +419,7 @@ def test_rows_of_one_time_are_independent_unless_said_otherwise() -> None:
     monitor.evaluate()
     (window,) = monitor.store.windows(1e9)
     part = monitor.store.layout.part(window.tally, 0)
-    assert part[at.SIZES_SQUARED] == part[at.SIZES_FOURTH] == window.rows == 1003
+    assert part[fields.SIZES_SQUARED] == part[fields.SIZES_FOURTH] == window.rows == 1003
 
 
 def test_requests_that_do_not_fit_the_rows_are_refused() -> None:
@@ -429,12 +429,12 @@ def test_requests_that_do_not_fit_the_rows_are_refused() -> None:
     monitor.observe({"x": np.zeros(4)}, requests=np.zeros(3))
     monitor.observe({"x": np.empty(0)}, requests=[])
     monitor.store.writer.fold()
-    assert monitor.store.totals()[at.ROWS] == 0
+    assert monitor.store.totals()[fields.ROWS] == 0
     assert monitor.snapshot()["rows_rejected"]["wrong_shape"] == 1
 
 
 def sizes_squared(store: Store) -> float:
-    return float(store.layout.part(store.totals(), 0)[at.SIZES_SQUARED])
+    return float(store.layout.part(store.totals(), 0)[fields.SIZES_SQUARED])
 
 
 def test_a_request_longer_than_the_ring_counts_as_several() -> None:
@@ -442,7 +442,7 @@ def test_a_request_longer_than_the_ring_counts_as_several() -> None:
     ring = store.layout.ring_rows
     store.append(np.zeros((2 * ring + 10, 1)), 1.0, b"\1" + bytes(2 * ring + 9))
     store.writer.fold()
-    assert store.totals()[at.ROWS] == 2 * ring + 10
+    assert store.totals()[fields.ROWS] == 2 * ring + 10
     assert sizes_squared(store) == 2 * ring**2 + 10**2
 
 
@@ -451,7 +451,7 @@ def test_the_next_owner_of_a_ring_knows_its_requests(tmp_path: Path) -> None:
     first = Store(NORMAL, windows, 100, directory=tmp_path, seed=0)
     first.append(np.zeros((7, 1)), 1.0, b"\1\0\0\1\0\0\0")
     assert first._own is not None
-    first._own.unlock()  # as if its process were gone
+    first._own.unlock()  # as if its process had ended
     second = Store(NORMAL, windows, 100, directory=tmp_path, seed=0)
     second.writer.fold()
     assert sizes_squared(second) == 3**2 + 4**2

@@ -1,4 +1,4 @@
-"""Location and scale by normal scores: levels without drift, power with it, deaf to outliers."""
+"""Location and scale tests by normal scores: level without drift, power with drift, little influence of outliers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from torchserve_drift.stats.ranks import Moments, normal_scores, shift_p
+from torchserve_drift.stats.score_tests import Moments, normal_scores, shift_p
 
 
 def p_values(baseline: np.ndarray, window: np.ndarray) -> tuple[float, float]:
@@ -51,7 +51,7 @@ def zeros_but(share: float):
     ],
     ids=["uniform", "cauchy", "poisson", "zeros", "nearly all zeros"],
 )
-def test_alarms_without_drift_are_no_more_than_said(draw, n: int, m: int) -> None:
+def test_false_alarms_hold_the_level(draw, n: int, m: int) -> None:
     rng = np.random.default_rng(6)
     p = np.array([p_values(draw(rng, n), draw(rng, m)) for _ in range(1000)])
     for level in (0.05, 0.01, 0.001):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import logging
 import mmap
 import os
@@ -14,22 +13,34 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Optional
 
+from torchserve_drift.window.process_lock import is_linked, try_lock, unlock
 from torchserve_drift.window.segment import FORMAT, MAGIC
 
 _SUFFIX = ".segment"
-_TURN_TRIES, _TURN_SECONDS = 100, 0.01
+_WAIT_TRIES, _WAIT_SECONDS = 100, 0.01
 _logger = logging.getLogger("torchserve_drift")
 
 
 class SegmentFile:
-    """A mapped segment file. The lock goes with the process that holds it, however it ends; forked children drop it.
+    """A segment file, mapped into memory. The process that has its lock owns it.
+
+    The kernel releases the lock when the owner ends, however it ends. Forked children must close the file.
+
+    Parameters
+    ----------
+    path
+        Of the file.
+    size
+        In bytes.
+    create
+        Whether to create the file, and own it. It must not exist.
 
     Raises
     ------
     OSError
-        When the file cannot be opened, or, to be created, has no room on the disk.
+        When the file cannot be opened, or cannot be created because the disk is full.
     ValueError
-        When it has another size and nobody owns it.
+        When it has another size and no process owns it.
     """
 
     def __init__(self, path: Path, size: int, *, create: bool = False) -> None:
@@ -42,7 +53,8 @@ class SegmentFile:
                 self.try_lock()
                 os.posix_fallocate(self._descriptor, 0, size)  # a full disk is an error here, not a SIGBUS later
             found = os.fstat(self._descriptor).st_size
-            if found != size:  # of an owner that lives, it is a file being created, or one for another baseline
+            if found != size:
+                # While its owner lives, the file is being created, or it belongs to another baseline: no fault of it.
                 raise (ValueError if self.try_lock() else BlockingIOError)(f"{found} bytes, not {size}")
             self.memory = mmap.mmap(self._descriptor, size)
         except BaseException:
@@ -52,26 +64,19 @@ class SegmentFile:
             raise
 
     def try_lock(self) -> bool:
-        """Become the owner; False while another process is."""
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
-        return True
+        """Become the owner; False while another process is the owner."""
+        return try_lock(self._descriptor)
 
     def unlock(self) -> None:
-        """Own it no more."""
-        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+        """Let another process become the owner."""
+        unlock(self._descriptor)
 
     def is_linked(self) -> bool:
-        """Whether other processes can still find the file under its path."""
-        try:
-            return os.path.samestat(os.fstat(self._descriptor), os.stat(self.path, follow_symlinks=False))
-        except OSError:
-            return False
+        """Whether other processes still find this file at its path."""
+        return is_linked(self._descriptor, self.path)
 
     def close(self) -> None:
-        """Release lock and descriptor; the mapping lives as long as its arrays."""
+        """Close the file. The mapped memory stays as long as arrays use it."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -81,23 +86,29 @@ class SegmentFile:
 
 
 class SegmentDirectory:
-    """The segment files of one model version, all of ``size`` bytes and beginning with ``head``."""
+    """The segment files of one model version in one directory. Each has ``size`` bytes and begins with ``head``."""
 
     def __init__(self, path: Path, size: int, head: bytes) -> None:
         self.path, self._size, self._head = path, size, head
         self._dropped: dict[str, list[str]] = {}
 
     def create(self) -> SegmentFile:
-        """A new file, ours; OSError where there is no room or no directory."""
+        """Create a file that this process owns. The directory is made where there is none.
+
+        Raises
+        ------
+        OSError
+            When the directory or the file cannot be made, for example because the disk is full.
+        """
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = SegmentFile(self.path / f"{uuid.uuid4().hex}{_SUFFIX}", self._size, create=True)
         file.memory[: len(self._head)] = self._head
         return file
 
     def take_over(self) -> Optional[SegmentFile]:
-        """The file of a worker that is gone, ours from now on; ``None`` where there is none."""
+        """Become the owner of a file whose owner has ended; ``None`` where there is no such file."""
         try:
-            with self._in_turn():
+            with self._one_at_a_time():
                 for path in self.paths():
                     file = self.open(path)
                     if file is not None and file.try_lock():
@@ -106,13 +117,13 @@ class SegmentDirectory:
                         file.close()
             return None
         finally:
-            self.say_dropped()
+            self.log_dropped()
 
     @contextmanager
-    def _in_turn(self) -> Iterator[None]:
-        """One starting worker after the other, so that the first finds all that must be dropped, and says so once.
+    def _one_at_a_time(self) -> Iterator[None]:
+        """Wait for other workers that look for a file, so that the first one drops and logs all that must be dropped.
 
-        Nothing but that line depends on it: after a second of waiting the worker goes on.
+        Without waiting, only the log lines would differ. So after one second the worker goes on.
         """
         try:
             descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -120,50 +131,51 @@ class SegmentDirectory:
             yield
             return
         try:
-            for _ in range(_TURN_TRIES):
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for _ in range(_WAIT_TRIES):
+                if try_lock(descriptor):
                     break
-                except OSError:
-                    time.sleep(_TURN_SECONDS)
+                time.sleep(_WAIT_SECONDS)
             yield
         finally:
-            fcntl.flock(descriptor, fcntl.LOCK_UN)  # a child forked meanwhile has the descriptor too
+            unlock(descriptor)
             os.close(descriptor)
 
     def paths(self) -> list[Path]:
-        """All segment files, by name."""
+        """All segment files, sorted by name."""
         return sorted(self.path.glob(f"*{_SUFFIX}"))
 
     def open(self, path: Path) -> Optional[SegmentFile]:
-        """The segment at ``path``; ``None``, and the file removed where nobody owns it, if it is not one of ours."""
+        """The segment at ``path``; ``None`` if it is not for this baseline and these windows.
+
+        Such a file is removed, unless another process owns it.
+        """
         try:
             file = SegmentFile(path, self._size)
         except ValueError as error:
             self.discard(path, f"made for another baseline or other windows, or broken: {error}")
             return None
-        except OSError as error:  # gone, or none of ours; a lack of memory or descriptors is no fault of the file
+        except OSError as error:  # deleted meanwhile, or this process lacks memory or descriptors: the file may be good
             if error.errno == errno.ELOOP:
                 self.discard(path, "a symbolic link")
             return None
         if file.memory[: len(self._head)] == self._head:
             return file
-        if file.try_lock():  # a file being created is locked, and has its head soon
+        if file.try_lock():  # a file that is being created has no head yet, but is locked
             foreign = file.memory[: len(MAGIC) + 1] != MAGIC + bytes([FORMAT])
-            self.discard(path, "no segment" if foreign else "made for another baseline or other windows")
+            self.discard(path, "not a segment file" if foreign else "made for another baseline or other windows")
         file.close()
         return None
 
-    def say_dropped(self) -> None:
-        """Say which files were dropped since the last time, once for each reason."""
+    def log_dropped(self) -> None:
+        """Log which files were dropped since the last call, one line for each reason."""
         dropped, self._dropped = self._dropped, {}
         for why, names in dropped.items():
             _logger.warning("windows in %s are dropped: %s", ", ".join(names), why)
 
     def discard(self, path: Path, why: str) -> None:
-        """Remove a file that cannot be continued; `say_dropped` says so."""
+        """Remove a file that no process can continue; `log_dropped` logs it."""
         self._dropped.setdefault(why, []).append(path.name)
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
-            _logger.warning("%s stays: %s", path, error.strerror)
+            _logger.warning("%s cannot be removed: %s", path, error.strerror)

@@ -1,31 +1,28 @@
-"""Logarithms of binomial probabilities, without the cancellation of large log-factorials (Loader's form)."""
+"""Logarithms of binomial probabilities in Loader's form, which avoids the cancellation of large log-factorials."""
 
 from __future__ import annotations
 
 import math
-from typing import Union
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-FloatsLike = Union[float, npt.NDArray[np.floating], npt.NDArray[np.integer]]
+from torchserve_drift.stats.arrays import Floats
 
 LOG_2PI = math.log(2 * math.pi)
-_SMALL = np.array(
-    [0.0, *(math.lgamma(n + 1) - (n + 0.5) * math.log(n) + n - 0.5 * LOG_2PI for n in range(1, 16))]
-)  # the series below needs large n; at 0 the entry is never used
+
+# Exact values where the series of `stirling_series` is not accurate, which needs large n. The entry at 0 is never used.
+_SMALL = np.array([0.0, *(math.lgamma(n + 1) - (n + 0.5) * math.log(n) + n - 0.5 * LOG_2PI for n in range(1, 16))])
 
 
 def stirling_series(n: Floats) -> Floats:
-    """log(n!) less Stirling's formula, for real n; absolute error about 6e-4 / n**7."""
+    """log(n!) minus Stirling's formula, for real n > 0; the absolute error is about 6e-4 / n**7."""
     square = n * n
     series: Floats = (1 / 12 - (1 / 360 - 1 / 1260 / square) / square) / n
     return series
 
 
 def stirling_error(n: Floats) -> Floats:
-    """log(n!) less Stirling's formula, for whole n >= 1; absolute error below 1e-11."""
+    """log(n!) minus Stirling's formula, for whole n >= 1; the absolute error is below 1e-11."""
     return np.where(n > 15, stirling_series(np.maximum(n, 16)), _SMALL[np.clip(n, 0, 15).astype(np.intp)])
 
 
@@ -38,7 +35,7 @@ def deviance(x: Floats, mean: Floats) -> Floats:
 
 
 def log_binomial(k: Floats, n: Floats, p: Floats) -> Floats:
-    """log P(X = k) for X ~ Binomial(n, p), of whole 0 <= k <= n and 0 < p < 1; arrays of one shape.
+    """log P(X = k) for X ~ Binomial(n, p), with whole 0 <= k <= n and 0 < p < 1; the arrays have one shape.
 
     References
     ----------
@@ -50,6 +47,7 @@ def log_binomial(k: Floats, n: Floats, p: Floats) -> Floats:
     [-1.386294, -0.693147]
     """
     rest = n - k
+    # The form below divides by k and n - k. At k = 0 and k = n the probability is a plain power, added last.
     inner = (k > 0) & (rest > 0)
     safe_k, safe_rest = np.where(inner, k, 1), np.where(inner, rest, 1)
     log = (
