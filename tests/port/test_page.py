@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snapshots import check, found, hostile, numeric, report, snapshot, usual, window
-from torchserve_drift.port.page.page import STYLE_SOURCE, page, state
+from torchserve_drift.port.page.page import page, state
+from torchserve_drift.port.page.style import STYLE_SOURCE
 
 VOID = {"meta", "br"}
 

@@ -289,7 +289,7 @@ def test_slow_rendering_keeps_nobody_from_connecting():
         assert statuses(first.recv(65536)) == [200]
 
 
-def test_a_fault_is_answered_with_500_and_said_once(caplog):
+def test_an_error_is_answered_with_500_and_logged_once(caplog):
     faults = [ValueError("no state"), ValueError("no state"), KeyError("x")]
 
     def snapshots():
@@ -300,8 +300,8 @@ def test_a_fault_is_answered_with_500_and_said_once(caplog):
     with serving(snapshots) as server, client(server) as connection:
         assert [ask(connection)[0].status for _ in range(4)] == [500, 500, 500, 200]
     assert [record.getMessage() for record in caplog.records if record.name == "torchserve_drift"] == [
-        "the port of metrics goes on after a fault (answer): ValueError: no state",
-        "the port of metrics goes on after a fault (answer): KeyError: 'x'",
+        "error in the metrics port (answer): ValueError: no state (the port keeps running; logged once)",
+        "error in the metrics port (answer): KeyError: 'x' (the port keeps running; logged once)",
     ]
 
 
