@@ -29,7 +29,8 @@ from torchserve_drift import Monitor
 from torchserve_drift.handler import deployment
 from torchserve_drift.monitoring.background import Duties
 from torchserve_drift.port.answers import respond
-from torchserve_drift.port.snapshot_files import Board, introduce, publish
+from torchserve_drift.port.model_directory import prepare_model_directory, publish
+from torchserve_drift.port.snapshot_files import SnapshotFiles
 from torchserve_drift.window.segment import Arrays
 
 pytestmark = pytest.mark.faults
@@ -175,7 +176,7 @@ def test_a_disk_that_fills_up_later_stops_neither_windows_nor_the_port(tmp_path)
         directory = root / "model"
         directory.mkdir()
         watching = monitor(directory)
-        duties = Duties(watching, Board(root, watching.settings.export.address))
+        duties = Duties(watching, SnapshotFiles(root, watching.settings.export.address))
         with (root / "filler").open("wb", buffering=0) as filler, contextlib.suppress(OSError):
             while True:
                 filler.write(b"x" * 4096)
@@ -194,7 +195,7 @@ def test_a_disk_that_fills_up_later_stops_neither_windows_nor_the_port(tmp_path)
 def test_a_read_only_directory_leaves_the_windows_in_memory(tmp_path, caplog):
     with mounted(tmp_path / "read-only", "size=4m,ro") as directory:
         watching = monitor(directory)
-        duties = Duties(watching, Board(directory.parent, watching.settings.export.address))
+        duties = Duties(watching, SnapshotFiles(directory.parent, watching.settings.export.address))
         watching.observe(rows(100))
         duties.run_once(0.0, lambda: None)
         assert seen(watching) == [100, 100]
@@ -485,7 +486,7 @@ FOREIGN = [
 ]
 
 
-def board(root: Path) -> tuple[Board, Path]:
+def board(root: Path) -> tuple[SnapshotFiles, Path]:
     """A board with two models: a healthy one, and one whose directory is returned."""
     for name in ("broken", "healthy"):
         directory = root / name
@@ -493,13 +494,13 @@ def board(root: Path) -> tuple[Board, Path]:
         watching = Monitor(BASELINE, SETTINGS, model_name=name, clock=Clock(), directory=directory)
         watching.observe(rows(30))
         watching.evaluate()
-        introduce(directory, model_dir=str(root), address="127.0.0.1:1")
+        prepare_model_directory(directory, model_dir=str(root), address="127.0.0.1:1")
         publish(directory, watching.snapshot())
         watching.stop()
-    return Board(root, "127.0.0.1:1"), root / "broken"
+    return SnapshotFiles(root, "127.0.0.1:1"), root / "broken"
 
 
-def healthy(shown: Board) -> bool:
+def healthy(shown: SnapshotFiles) -> bool:
     """Whether the metrics of the healthy model are shown."""
     return b'torchserve_drift_rows_total{model_name="healthy",model_version="1.0"} 30' in exposition(shown.snapshots())
 
@@ -510,7 +511,7 @@ def test_a_broken_file_of_one_model_hides_no_other_model(tmp_path, name, content
     shown, broken = board(tmp_path / "root")
     (broken / name).write_bytes(content.encode("utf-8", "surrogatepass"))
     assert healthy(shown)
-    assert shown.report(broken) is None or name == "model.json"
+    assert shown.latest_report(broken) is None or name == "model.json"
 
 
 @pytest.mark.parametrize("name", ["snapshot.json", "model.json"])
@@ -551,10 +552,10 @@ def test_a_model_that_is_gone_leaves_no_files_but_those_of_its_living_workers(tm
     directory = root / "gone"
     directory.mkdir(parents=True)
     watching = monitor(directory)
-    duties = Duties(watching, Board(root, "127.0.0.1:1"))
-    introduce(directory, model_dir=str(model_dir), address="127.0.0.1:1")
+    duties = Duties(watching, SnapshotFiles(root, "127.0.0.1:1"))
+    prepare_model_directory(directory, model_dir=str(model_dir), address="127.0.0.1:1")
     duties.run_once(0.0, lambda: None)
-    shown = Board(root, "127.0.0.1:1")
+    shown = SnapshotFiles(root, "127.0.0.1:1")
     assert len(shown.snapshots()) == 1
     model_dir.rmdir()
     assert shown.snapshots() == []
@@ -613,9 +614,9 @@ def test_a_model_is_shown_and_kept_when_the_host_s_clock_jumps(tmp_path, jump, m
     model_dir.mkdir()
     directory = root / "kept"
     root.mkdir()
-    introduce(directory, model_dir=str(model_dir), address="127.0.0.1:1")
+    prepare_model_directory(directory, model_dir=str(model_dir), address="127.0.0.1:1")
     watching = monitor(directory)
-    duties, shown = Duties(watching, Board(root, "127.0.0.1:1")), Board(root, "127.0.0.1:1")
+    duties, shown = Duties(watching, SnapshotFiles(root, "127.0.0.1:1")), SnapshotFiles(root, "127.0.0.1:1")
     duties.run_once(0.0, lambda: None)
     now = time.time()
     with monkeypatch.context() as patch:

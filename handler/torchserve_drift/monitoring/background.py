@@ -16,9 +16,10 @@ import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Optional
 
-from torchserve_drift.port.claim import Port
+from torchserve_drift.port.claim import PortClaim
+from torchserve_drift.port.model_directory import is_unregistered, publish
 from torchserve_drift.port.snapshot import Snapshot
-from torchserve_drift.port.snapshot_files import Board, publish
+from torchserve_drift.port.snapshot_files import SnapshotFiles
 from torchserve_drift.verdicts.report import Report
 
 if TYPE_CHECKING:
@@ -46,12 +47,12 @@ class Pause:
 class Duties:
     """One monitor's background thread. `run_once` is one round of it, usable without the thread."""
 
-    def __init__(self, monitor: Monitor, board: Optional[Board] = None) -> None:
+    def __init__(self, monitor: Monitor, board: Optional[SnapshotFiles] = None) -> None:
         self._monitor = monitor
         self._board = board
         self._turn = _Turn(monitor.directory / "evaluator.lock") if monitor.directory is not None else None
-        self._port = Port.at(monitor.settings.export)
-        self._serving = _Turn(board.port_lock) if board is not None else None
+        self._port = PortClaim.for_address(monitor.settings.export)
+        self._serving = _Turn(board.port_lock_path) if board is not None else None
         self._strangers = 0
         self._stopping = False
         self._wanted = threading.Event()
@@ -152,14 +153,14 @@ class Duties:
     def published(self) -> Optional[Report]:
         """The model's latest report, whichever process evaluates."""
         directory = self._monitor.directory
-        return self._board.report(directory) if self._board is not None and directory is not None else None
+        return self._board.latest_report(directory) if self._board is not None and directory is not None else None
 
     def _shown(self) -> list[Snapshot]:
         """Our own model first: its snapshot may be newer than its file, where a disk is full."""
         if self._board is None:
             return self.snapshots
         directory = self._monitor.directory
-        ours = [] if directory is not None and self._board.is_gone(directory) else self.snapshots
+        ours = [] if directory is not None and is_unregistered(directory) else self.snapshots
         return [*ours, *self._board.snapshots()]
 
     def _guarded(self, stage: str, work: Callable[[], object]) -> None:

@@ -28,6 +28,7 @@ from torchserve_drift.window.store import Store
 if TYPE_CHECKING:
     from torchserve_drift.checks.window_checks import Checks
     from torchserve_drift.monitoring.background import Duties
+    from torchserve_drift.port.metrics.collector import DriftCollector
     from torchserve_drift.port.snapshot import Snapshot
 
 _logger = logging.getLogger("torchserve_drift")
@@ -232,9 +233,38 @@ class Monitor:
 
     def snapshot(self) -> Snapshot:
         """What the port shows: the latest report beside exact counts of all rows ever."""
-        from torchserve_drift.port.compose import snapshot_of
+        from torchserve_drift.port.compose import compose_snapshot
 
-        return snapshot_of(self)
+        return compose_snapshot(
+            model_name=self.model_name,
+            model_version=self.model_version,
+            profile=self.baseline,
+            report=self.report,
+            layout=self.store.layout,
+            totals=self.store.totals(),
+            counters=self.store.counters(),
+            evaluation_seconds=self.evaluation_seconds,
+            export=self.settings.export,
+        )
+
+    def collector(self) -> DriftCollector:
+        """A prometheus_client collector of this monitor's metrics, as of the last `evaluate` or background evaluation.
+
+        Examples
+        --------
+        >>> from prometheus_client import CollectorRegistry
+        >>> from torchserve_drift.baseline.profile import CategoricalBaseline
+        >>> device = CategoricalBaseline("device", ("ios", "web"), np.array([2, 1]), 0, np.array([0, 1, 0]), 1.0)
+        >>> monitor, registry = Monitor(Baseline((device,), 3, "2026-01-01", seed=0)), CollectorRegistry()
+        >>> registry.register(monitor.collector())
+        >>> monitor.observe({"device": ["ios", "web", "tv"]})
+        >>> report = monitor.evaluate()
+        >>> registry.get_sample_value("torchserve_drift_rows_total", {"model_name": "model", "model_version": "1.0"})
+        3
+        """
+        from torchserve_drift.port.metrics.collector import DriftCollector
+
+        return DriftCollector(lambda: [self.snapshot()])
 
     def start(self) -> None:
         """Start the background thread: it folds, evaluates every ``evaluate_every``, and serves the metrics' port."""

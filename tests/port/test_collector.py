@@ -1,0 +1,72 @@
+"""The collector for other registries. The oracle for its samples is the page of the port, and the other way round."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+
+from profiles import baseline
+from snapshots import hostile, usual
+from torchserve_drift import Monitor
+from torchserve_drift.port.metrics.collector import DriftCollector
+from torchserve_drift.port.metrics.text import render
+from torchserve_drift.port.snapshot import Snapshot
+
+FORMATS: dict[str, Callable[[CollectorRegistry], bytes]] = {
+    "": generate_latest,
+    "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5": generate_openmetrics,
+}
+"""An Accept header to prometheus_client's function for the format."""
+
+
+def registry_of(snapshots: list[Snapshot]) -> CollectorRegistry:
+    registry = CollectorRegistry()
+    registry.register(DriftCollector(lambda: snapshots))
+    return registry
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(hostile(), max_size=3), st.sampled_from(sorted(FORMATS)))
+def test_prometheus_client_writes_the_page_of_the_port_byte_for_byte(snapshots: list[Snapshot], accept: str) -> None:
+    assert FORMATS[accept](registry_of(snapshots)) == render(snapshots, accept)[0]
+
+
+@pytest.mark.parametrize("accept", FORMATS)
+def test_a_monitor_s_collector_shows_its_snapshot_at_the_time_of_each_scrape(accept: str) -> None:
+    data = {"age": np.arange(50.0), "city": ["Rome", "Oslo"] * 25}
+    monitor = Monitor(baseline(data), {"windows": ["1h"], "min_rows": 1}, clock=lambda: 1e9, seed=0)
+    registry = CollectorRegistry()
+    registry.register(monitor.collector())
+    before = FORMATS[accept](registry)
+    assert before == render([monitor.snapshot()], accept)[0]
+    monitor.observe(data)
+    monitor.evaluate()
+    after = FORMATS[accept](registry)
+    assert after == render([monitor.snapshot()], accept)[0] != before
+    assert b'torchserve_drift_rows_total{model_name="model",model_version="1.0"} 50.0' in after
+    monitor.stop()
+
+
+def test_one_collector_can_show_several_models() -> None:
+    models = [usual(), usual(model_name="n")]
+    registry = registry_of(models)
+    assert generate_latest(registry) == render(models)[0]
+    models.pop()
+    assert generate_latest(registry) == render(models)[0]
+
+
+def test_a_registry_refuses_a_second_collector_and_asks_for_no_snapshot_to_know() -> None:
+    def snapshots() -> list[Snapshot]:
+        raise AssertionError
+
+    for registry in (CollectorRegistry(), CollectorRegistry(auto_describe=True)):
+        registry.register(DriftCollector(snapshots))
+        with pytest.raises(ValueError, match=re.escape("Duplicated timeseries in CollectorRegistry")):
+            registry.register(DriftCollector(snapshots))
