@@ -1,4 +1,7 @@
-"""The collector for other registries. The oracle for its samples is the page of the port, and the other way round."""
+"""The collector for other registries, compared with the port's page; each is the oracle of the other.
+
+The tests also pass with prometheus_client 0.17.0 and 0.20.0.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +65,7 @@ def test_one_collector_can_show_several_models() -> None:
     assert generate_latest(registry) == render(models)[0]
 
 
-def test_a_registry_refuses_a_second_collector_and_asks_for_no_snapshot_to_know() -> None:
+def test_a_registry_refuses_a_second_collector_without_taking_a_snapshot() -> None:
     def snapshots() -> list[Snapshot]:
         raise AssertionError
 

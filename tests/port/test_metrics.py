@@ -28,7 +28,7 @@ DOCUMENT = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
 
 
 def samples(*snapshots, accept=""):
-    """Series (short name and labels but the model's) to value; a series that is there twice fails."""
+    """Series (short name and labels without the model's) to value; fails if a series occurs twice."""
     values = {}
     for family in FORMATS[accept](render(snapshots, accept)[0].decode()):
         for sample in family.samples:
@@ -176,7 +176,7 @@ def test_promtool_finds_nothing_but_the_le_of_the_baseline():
     page = render([usual(), snapshot([numeric(hostile_name), categorical(hostile_name + "2")], model_name="n")])[0]
     done = subprocess.run(["promtool", "check", "metrics"], input=page, capture_output=True, timeout=30, check=False)
     complaints = set((done.stdout + done.stderr).decode().splitlines())
-    # it is a gauge with the bounds of a histogram, so that the two can be compared in PromQL
+    # the gauge has the bounds of a histogram, so that PromQL can compare the two
     assert complaints == {PREFIX + 'baseline_cdf non-histogram metrics should not have "le" label'}
 
 

@@ -1,4 +1,4 @@
-"""The page to look at: what it shows, and that nothing a user named can break out of it."""
+"""The HTML page: what it shows, and that no name can change its markup."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ VOID = {"meta", "br"}
 
 
 class _Reader(HTMLParser):
-    """Tags as they open, their attributes, text by cell; a tag that is not closed in order fails."""
+    """Collects tags with attributes, and texts; fails if a tag is not closed in order."""
 
     def __init__(self, markup):
         super().__init__()

@@ -38,7 +38,9 @@ def names(files: SnapshotFiles) -> list[str]:
     return [snapshot["model_name"] for snapshot in files.snapshots()]
 
 
-def test_models_that_are_gone_are_cleared_whatever_their_address_and_other_files_left_alone(tmp_path: Path) -> None:
+def test_directories_of_unregistered_models_are_removed_whatever_their_address_and_other_files_are_kept(
+    tmp_path: Path,
+) -> None:
     files = {name: model(tmp_path, name) for name in ("a", "b", "c")}
     model(tmp_path, "elsewhere", "127.0.0.1:1").rmdir()
     model(tmp_path, "other", "127.0.0.1:1")
@@ -51,7 +53,7 @@ def test_models_that_are_gone_are_cleared_whatever_their_address_and_other_files
     assert sorted(path.name for path in (tmp_path / "shared").iterdir()) == ["a", "a file", "c", "empty", "other"]
 
 
-def test_the_directory_of_a_model_that_is_gone_stays_while_a_worker_of_it_lives(tmp_path: Path) -> None:
+def test_the_directory_of_an_unregistered_model_stays_while_one_of_its_workers_lives(tmp_path: Path) -> None:
     model(tmp_path, "a").rmdir()
     directory = tmp_path / "shared" / "a"
     snapshot_files = SnapshotFiles(tmp_path / "shared", ADDRESS)
@@ -83,7 +85,7 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path: Path) -> None:
     assert sorted(path.name for path in directory.iterdir()) == ["model.json", "snapshot.json"]
 
 
-def test_no_round_fails_for_a_directory_that_is_gone(tmp_path: Path) -> None:
+def test_no_round_fails_if_the_directory_was_deleted(tmp_path: Path) -> None:
     prepare_model_directory(tmp_path / "m", model_dir=str(tmp_path), address=ADDRESS)
     monitor = Monitor(baseline({"x": np.arange(9.0)}), {"windows": ["1h"]}, directory=tmp_path / "m", seed=0)
     duties = Duties(monitor, SnapshotFiles(tmp_path, ADDRESS))
