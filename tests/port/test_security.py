@@ -293,9 +293,7 @@ def test_no_value_of_a_request_is_on_the_port_in_a_file_or_in_the_log(
         monitor = handler._monitor
         with monitor.store.writer.fold_lock:  # so that the background thread cannot fold
             ask(model, handler, [{"body": body} for body in (*requests, *usual_rows)])
-            assert any(
-                marker in content for content in files(tmp_path) for marker in spellings(NUMBER)
-            )  # rows in the ring are raw
+            assert any(marker in content for content in files(tmp_path) for marker in spellings(NUMBER))
         monitor.observe({"device": [TEXT], "age": [TEXT], TEXT: [NUMBER]})
         monitor.observe({TEXT[::-1]: [TEXT]})
         rows = b'torchserve_drift_rows_total{model_name="m",model_version="2.0"} 408.0\n'

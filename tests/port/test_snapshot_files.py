@@ -38,7 +38,7 @@ def names(files: SnapshotFiles) -> list[str]:
     return [snapshot["model_name"] for snapshot in files.snapshots()]
 
 
-def test_directories_of_unregistered_models_are_removed_whatever_their_address_and_other_files_are_kept(
+def test_directories_of_unregistered_models_of_any_address_are_removed_and_other_files_kept(
     tmp_path: Path,
 ) -> None:
     files = {name: model(tmp_path, name) for name in ("a", "b", "c")}
