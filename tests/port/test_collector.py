@@ -6,7 +6,10 @@ The tests also pass with prometheus_client 0.17.0 and 0.20.0.
 from __future__ import annotations
 
 import re
+import sys
+import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -73,3 +76,42 @@ def test_a_registry_refuses_a_second_collector_without_taking_a_snapshot() -> No
         registry.register(DriftCollector(snapshots))
         with pytest.raises(ValueError, match=re.escape("Duplicated timeseries in CollectorRegistry")):
             registry.register(DriftCollector(snapshots))
+
+
+def test_scrapes_and_evaluations_from_several_threads_do_not_disturb_each_other(tmp_path: Path) -> None:
+    """With windows shared by processes that come and go, each scrape and each evaluation looks at all of them."""
+    data = {"age": np.arange(50.0)}
+    settings = {"windows": ["1h"], "min_rows": 1}
+    monitor = Monitor(baseline(data), settings, directory=tmp_path, seed=0)
+    own_files = set(tmp_path.glob("*.segment"))
+    collector, ended = monitor.collector(), threading.Event()
+    errors: list[BaseException] = []
+
+    def scrape() -> None:
+        while not ended.is_set():
+            try:
+                list(collector.collect())
+            except Exception as error:  # noqa: BLE001 # any is a failure of this test
+                errors.append(error)
+
+    threads = [threading.Thread(target=scrape) for _ in range(3)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for thread in threads:
+            thread.start()
+        for _ in range(25):
+            other = Monitor(baseline(data), settings, directory=tmp_path, seed=0)
+            other.observe(data)
+            other.evaluate()
+            other.stop()
+            for path in set(tmp_path.glob("*.segment")) - own_files:
+                path.unlink()
+            monitor.evaluate()
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
+        sys.setswitchinterval(interval)
+        monitor.stop()
+    assert errors == []

@@ -235,17 +235,18 @@ class Monitor:
         """What the port shows: the latest report beside exact counts of all rows ever."""
         from torchserve_drift.port.compose import compose_snapshot
 
-        return compose_snapshot(
-            model_name=self.model_name,
-            model_version=self.model_version,
-            profile=self.baseline,
-            report=self.report,
-            layout=self.store.layout,
-            totals=self.store.totals(),
-            counters=self.store.counters(),
-            evaluation_seconds=self.evaluation_seconds,
-            export=self.settings.export,
-        )
+        with self._evaluating:  # both read the segments of other workers, which one thread may do at a time
+            return compose_snapshot(
+                model_name=self.model_name,
+                model_version=self.model_version,
+                profile=self.baseline,
+                report=self.report,
+                layout=self.store.layout,
+                totals=self.store.totals(),
+                counters=self.store.counters(),
+                evaluation_seconds=self.evaluation_seconds,
+                export=self.settings.export,
+            )
 
     def collector(self) -> DriftCollector:
         """A prometheus_client collector of this monitor's metrics, as of the last `evaluate` or background evaluation.
