@@ -9,13 +9,13 @@ import numpy as np
 
 from profiles import baseline
 from torchserve_drift import Monitor
-from torchserve_drift.port.snapshot_files import Board
+from torchserve_drift.port.snapshot_files import SnapshotFiles
 
 KNOWN = {"x": np.random.default_rng(0).normal(size=500)}
 
 
 def monitor(
-    directory: Optional[Path], port: int, *, snapshot_files: Optional[Board] = None, **settings: Any
+    directory: Optional[Path], port: int, *, snapshot_files: Optional[SnapshotFiles] = None, **settings: Any
 ) -> Monitor:
     section = {"windows": ["1h"], "min_rows": 1, "export": {"address": f"127.0.0.1:{port}"}, **settings}
     return Monitor(baseline(KNOWN), section, directory=directory, snapshot_files=snapshot_files, seed=0)

@@ -1,4 +1,4 @@
-"""Snapshots made by hand, and hostile ones made by hypothesis, for tests of everything behind the port."""
+"""Snapshots for tests of the port and of its clients: written by hand, or with arbitrary content by hypothesis."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def snapshot(features: Sequence[FeatureSnapshot] = (), report: dict[str, Any] | 
 
 
 def usual(**more: Any) -> Snapshot:
-    """Two features in two windows, one of them drifted, one window without enough rows."""
+    """Two features in two windows: one feature has drifted, and one window has too few rows."""
     return snapshot(
         [numeric("age", 0.75), categorical("device", 0.25)],
         report(
@@ -150,7 +150,7 @@ def _features(draw: st.DrawFn) -> FeatureSnapshot:
 
 @st.composite
 def hostile(draw: st.DrawFn) -> Snapshot:
-    """Any names, any windows, any numbers; the shape is kept."""
+    """A snapshot of the right shape with arbitrary names, windows and numbers."""
     features = draw(st.lists(_features(), max_size=4))
     states = st.sampled_from(["ok", "drifted", "too_few_rows"])
     windows = draw(st.dictionaries(_texts, st.builds(window, states, _shares, _counts), max_size=3))

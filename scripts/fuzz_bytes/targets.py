@@ -17,7 +17,9 @@ from torchserve_drift.errors import BaselineError, ConfigError
 from torchserve_drift.features.encoding import RowEncoder
 from torchserve_drift.features.tabular import TabularDecoder
 from torchserve_drift.monitoring.monitor import Monitor
-from torchserve_drift.port.answers import PHRASES, RequestError, Responder, parse
+from torchserve_drift.port.request import RequestError, parse_head
+from torchserve_drift.port.responder import Responder
+from torchserve_drift.port.response import PHRASES
 from torchserve_drift.settings.settings import Settings
 
 Check = Callable[[bytes], None]
@@ -71,7 +73,7 @@ def http() -> tuple[Sequence[bytes], Check]:
 
     def check(data: bytes) -> None:
         try:
-            request = parse(data)
+            request = parse_head(data)
         except RequestError as error:
             _hold(error.status in PHRASES, error)
             return

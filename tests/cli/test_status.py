@@ -1,4 +1,4 @@
-"""`status` against a real port, and against what is none."""
+"""`status` with a real metrics port, with other servers, and with no server."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_names_cannot_steer_the_terminal(port, capsys):
     assert not {"\x1b", "\u202e"} & set(out)
 
 
-def test_nobody_answers(capsys):
+def test_no_server_answers(capsys):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -106,7 +106,7 @@ def test_another_server_answers(capsys, body):
             self.wfile.write(body)
 
         def log_message(self, *_):
-            """Say nothing."""
+            """Log nothing."""
 
     with HTTPServer(("127.0.0.1", 0), Other) as other:
         thread = threading.Thread(target=other.serve_forever, args=(0.01,))

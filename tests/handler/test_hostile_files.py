@@ -29,7 +29,8 @@ from torchserve_drift.cli import main
 from torchserve_drift.errors import ArchiveError, BaselineError, ConfigError
 from torchserve_drift.mar.archive import Options, build_archive
 from torchserve_drift.port.answers import respond
-from torchserve_drift.port.snapshot_files import Board, introduce, publish
+from torchserve_drift.port.model_directory import prepare_model_directory, publish
+from torchserve_drift.port.snapshot_files import SnapshotFiles
 from torchserve_drift.settings.settings import Settings
 
 SOURCE = Path(__file__).parents[2] / "handler"
@@ -123,7 +124,7 @@ def test_a_pickle_is_no_baseline_segment_or_snapshot(tmp_path: Path, bomb: bytes
         (tmp_path / "state" / name).write_bytes(bomb)
     again = Monitor(baseline(COLUMNS), DRIFT, directory=tmp_path / "state")
     assert again.evaluate().windows["1h"].rows == 0
-    assert Board(tmp_path, "127.0.0.1:0").snapshots() == []
+    assert SnapshotFiles(tmp_path, "127.0.0.1:0").snapshots() == []
     again.stop()
 
 
@@ -359,13 +360,13 @@ def test_no_bit_of_a_snapshot_hides_another_model(tmp_path: Path) -> None:
     root = tmp_path / "root"
     for name in ("broken", "healthy"):
         (root / name).mkdir(parents=True)
-        introduce(root / name, model_dir=str(root), address="127.0.0.1:1")
+        prepare_model_directory(root / name, model_dir=str(root), address="127.0.0.1:1")
         made = usual(model_name=name)
         made["report"]["model_name"] = name
         publish(root / name, made)
     path = root / "broken" / "snapshot.json"
     whole = path.read_bytes()
-    random, shown = np.random.default_rng(6), Board(root, "127.0.0.1:1")
+    random, shown = np.random.default_rng(6), SnapshotFiles(root, "127.0.0.1:1")
     hidden = 0
     for place in random.integers(0, len(whole), 400):
         damaged = bytearray(whole)
@@ -377,12 +378,12 @@ def test_no_bit_of_a_snapshot_hides_another_model(tmp_path: Path) -> None:
             assert answer.status == 200
             assert b"healthy" in answer.body
         hidden += b"broken" not in respond("GET", "/metrics", {}, shown.snapshots).body
-        shown.report(root / "broken")
+        shown.latest_report(root / "broken")
     assert 100 < hidden < 400  # most of these are damaged beyond reading, and some are not
 
 
 def test_a_fault_that_no_snapshot_is_to_blame_for_is_none_to_hide() -> None:
-    def fail() -> None:
+    def fail(_: object) -> Any:
         raise ZeroDivisionError
 
     many = [usual(), usual(model_name="n")]

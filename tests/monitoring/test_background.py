@@ -19,14 +19,15 @@ import pytest
 
 from monitors import monitor
 from servers import free_ports, wait_for
-from torchserve_drift.port.snapshot_files import Board, introduce, publish
+from torchserve_drift.port.model_directory import prepare_model_directory, publish
+from torchserve_drift.port.snapshot_files import SnapshotFiles
 from torchserve_drift.window.process_lock import ProcessLock
 
 
 def registered(root: Path, name: str, port: int, model_dir: Path) -> Path:
     model_dir.mkdir(exist_ok=True)
     directory = root / name
-    introduce(directory, model_dir=str(model_dir), address=f"127.0.0.1:{port}", evaluate_every=0.2)
+    prepare_model_directory(directory, model_dir=str(model_dir), address=f"127.0.0.1:{port}", evaluate_every=0.2)
     return directory
 
 
@@ -63,7 +64,7 @@ def test_rows_are_folded_between_rounds_once_half_of_the_ring_waits(
 def test_one_of_several_evaluates_and_another_takes_over(tmp_path: Path) -> None:
     (port,) = free_ports(1)
     directory = registered(tmp_path, "m", port, tmp_path / "model")
-    files = Board(tmp_path, f"127.0.0.1:{port}")
+    files = SnapshotFiles(tmp_path, f"127.0.0.1:{port}")
     watched = [monitor(directory, port, snapshot_files=files) for _ in range(3)]
     threads = [each.background() for each in watched]
     watched[2].observe({"x": np.full(300, 9.0)})
@@ -91,7 +92,7 @@ def test_a_port_that_a_stranger_has_is_said_once_and_one_that_a_sibling_has_neve
     address = f"127.0.0.1:{port}"
     (tmp_path / "ours").mkdir()
     directory = registered(tmp_path / "ours", "m", port, tmp_path / "model")
-    watched = monitor(directory, port, snapshot_files=Board(tmp_path / "ours", address))
+    watched = monitor(directory, port, snapshot_files=SnapshotFiles(tmp_path / "ours", address))
     thread = watched.background()
     thread._port.show(thread.publication.shown)
 
@@ -100,7 +101,7 @@ def test_a_port_that_a_stranger_has_is_said_once_and_one_that_a_sibling_has_neve
             thread.run_once(0.0)
         return caplog.text.count(f"metrics are not shown: {address} belongs to another")
 
-    sibling = ProcessLock(Board(tmp_path / "ours", address).port_lock)
+    sibling = ProcessLock(SnapshotFiles(tmp_path / "ours", address).port_lock_path)
     with socket.socket() as stranger:
         stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         stranger.bind(("127.0.0.1", port))
@@ -111,7 +112,7 @@ def test_a_port_that_a_stranger_has_is_said_once_and_one_that_a_sibling_has_neve
         assert rounds() == 1
         assert rounds() == 1
     assert rounds() == 1
-    assert thread._port.number == port
+    assert thread._port.port == port
     assert not sibling.take()  # others learn that the port is ours
     thread._port.hide(thread.publication.shown)
     thread.stop()
@@ -138,11 +139,11 @@ def test_a_fault_of_an_evaluation_is_published_and_the_next_one_works(
 
 def test_the_board_hides_and_clears_what_is_gone(tmp_path: Path) -> None:
     (port,) = free_ports(1)
-    board = Board(tmp_path, f"127.0.0.1:{port}")
+    board = SnapshotFiles(tmp_path, f"127.0.0.1:{port}")
     watched = monitor(None, port)
     snapshot = watched.snapshot()
     ours, other, old = (registered(tmp_path, n, port, tmp_path / f"of-{n}") for n in ("ours", "other", "old"))
-    introduce(other, model_dir=str(tmp_path / "of-other"), address="127.0.0.1:1", evaluate_every=0.2)
+    prepare_model_directory(other, model_dir=str(tmp_path / "of-other"), address="127.0.0.1:1", evaluate_every=0.2)
     for directory in (ours, other, old):
         publish(directory, snapshot)
     os.utime(old / "snapshot.json", (time.time() - 60,) * 2)
@@ -157,7 +158,7 @@ def test_the_board_hides_and_clears_what_is_gone(tmp_path: Path) -> None:
 def test_a_worker_that_outlives_its_model_shows_it_no_more(tmp_path: Path) -> None:
     (port,) = free_ports(1)
     directory = registered(tmp_path, "m", port, tmp_path / "model")
-    watched = monitor(directory, port, snapshot_files=Board(tmp_path, f"127.0.0.1:{port}"))
+    watched = monitor(directory, port, snapshot_files=SnapshotFiles(tmp_path, f"127.0.0.1:{port}"))
     thread = watched.background()
     thread.run_once(0.0)
     assert {shown["model_name"] for shown in thread.publication.shown()} == {"model"}
@@ -172,9 +173,9 @@ def test_a_worker_that_outlives_its_model_shows_it_no_more(tmp_path: Path) -> No
 def test_a_snapshot_that_makes_no_sense_is_not_shown(content: str, tmp_path: Path) -> None:
     directory = registered(tmp_path, "m", 1, tmp_path / "model")
     (directory / "snapshot.json").write_text(content)
-    board = Board(tmp_path, "127.0.0.1:1")
+    board = SnapshotFiles(tmp_path, "127.0.0.1:1")
     assert board.snapshots() == []
-    assert board.report(directory) is None
+    assert board.latest_report(directory) is None
 
 
 def test_the_thread_serves_the_port_and_stops() -> None:
@@ -207,9 +208,9 @@ sys.path[:0] = {paths!r}
 import numpy as np
 from pathlib import Path
 from monitors import monitor
-from torchserve_drift.port.snapshot_files import Board
+from torchserve_drift.port.snapshot_files import SnapshotFiles
 directory, port = Path({directory!r}), {port}
-files = Board(directory.parent, f"127.0.0.1:{{port}}")
+files = SnapshotFiles(directory.parent, f"127.0.0.1:{{port}}")
 watched = monitor(directory, port, snapshot_files=files, evaluate_every="100ms")
 watched.start()
 for line in sys.stdin:

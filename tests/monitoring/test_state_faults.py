@@ -28,7 +28,8 @@ from servers import fetch, free_ports
 from torchserve_drift import Monitor, Settings
 from torchserve_drift.handler import deployment
 from torchserve_drift.port.answers import respond
-from torchserve_drift.port.snapshot_files import Board, introduce, publish
+from torchserve_drift.port.model_directory import prepare_model_directory, publish
+from torchserve_drift.port.snapshot_files import SnapshotFiles
 from torchserve_drift.window.segment import Arrays
 
 pytestmark = pytest.mark.faults
@@ -48,7 +49,7 @@ class Clock:
 def monitor(directory: Path, clock: Any = None, files: Optional[Path] = None, **more: Any) -> Monitor:
     """``files``: the root directory of all models, where the port finds their snapshots."""
     settings = Settings.from_mapping({**SETTINGS, **more})
-    snapshot_files = Board(files, settings.export.address) if files is not None else None
+    snapshot_files = SnapshotFiles(files, settings.export.address) if files is not None else None
     return Monitor(
         BASELINE, settings, clock=clock or Clock(), seed=0, directory=directory, snapshot_files=snapshot_files
     )
@@ -489,7 +490,7 @@ FOREIGN = [
 ]
 
 
-def board(root: Path) -> tuple[Board, Path]:
+def board(root: Path) -> tuple[SnapshotFiles, Path]:
     """A board with two models: a healthy one, and one whose directory is returned."""
     for name in ("broken", "healthy"):
         directory = root / name
@@ -497,13 +498,13 @@ def board(root: Path) -> tuple[Board, Path]:
         watching = Monitor(BASELINE, SETTINGS, model_name=name, clock=Clock(), directory=directory)
         watching.observe(rows(30))
         watching.evaluate()
-        introduce(directory, model_dir=str(root), address="127.0.0.1:1")
+        prepare_model_directory(directory, model_dir=str(root), address="127.0.0.1:1")
         publish(directory, watching.snapshot())
         watching.stop()
-    return Board(root, "127.0.0.1:1"), root / "broken"
+    return SnapshotFiles(root, "127.0.0.1:1"), root / "broken"
 
 
-def healthy(shown: Board) -> bool:
+def healthy(shown: SnapshotFiles) -> bool:
     """Whether the metrics of the healthy model are shown."""
     return b'torchserve_drift_rows_total{model_name="healthy",model_version="1.0"} 30' in exposition(shown.snapshots())
 
@@ -514,7 +515,7 @@ def test_a_broken_file_of_one_model_hides_no_other_model(tmp_path, name, content
     shown, broken = board(tmp_path / "root")
     (broken / name).write_bytes(content.encode("utf-8", "surrogatepass"))
     assert healthy(shown)
-    assert shown.report(broken) is None or name == "model.json"
+    assert shown.latest_report(broken) is None or name == "model.json"
 
 
 @pytest.mark.parametrize("name", ["snapshot.json", "model.json"])
@@ -556,9 +557,9 @@ def test_a_model_that_is_gone_leaves_no_files_but_those_of_its_living_workers(tm
     directory.mkdir(parents=True)
     watching = monitor(directory, files=root)
     thread = watching.background()
-    introduce(directory, model_dir=str(model_dir), address="127.0.0.1:1")
+    prepare_model_directory(directory, model_dir=str(model_dir), address="127.0.0.1:1")
     thread.run_once(0.0)
-    shown = Board(root, "127.0.0.1:1")
+    shown = SnapshotFiles(root, "127.0.0.1:1")
     assert len(shown.snapshots()) == 1
     model_dir.rmdir()
     assert shown.snapshots() == []
@@ -617,9 +618,9 @@ def test_a_model_is_shown_and_kept_when_the_host_s_clock_jumps(tmp_path, jump, m
     model_dir.mkdir()
     directory = root / "kept"
     root.mkdir()
-    introduce(directory, model_dir=str(model_dir), address="127.0.0.1:1")
+    prepare_model_directory(directory, model_dir=str(model_dir), address="127.0.0.1:1")
     watching = monitor(directory, files=root)
-    thread, shown = watching.background(), Board(root, "127.0.0.1:1")
+    thread, shown = watching.background(), SnapshotFiles(root, "127.0.0.1:1")
     thread.run_once(0.0)
     now = time.time()
     with monkeypatch.context() as patch:

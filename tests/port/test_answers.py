@@ -1,4 +1,4 @@
-"""Requests to answers, without a socket."""
+"""Requests to responses, without a socket."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snapshots import check, found, hostile, report, snapshot, usual, window
-from torchserve_drift.port.answers import PHRASES, Request, RequestError, Responder, gzip_accepted, parse, respond
+from torchserve_drift.port.answers import accepts_gzip, respond
 from torchserve_drift.port.metrics.text import render
 from torchserve_drift.port.page.page import page
+from torchserve_drift.port.response import PHRASES
 
 MODELS = [usual(), usual(model_version="2.0"), snapshot(model_name="a/b c")]
 SECURITY = {
@@ -50,7 +51,7 @@ def test_metrics_are_compressed_where_that_is_accepted():
     [("gzip", True), ("GZIP ; q=0.1", True), ("gzip;q=0.000", False), ("xgzip", False), ("identity", False)],
 )
 def test_gzip_by_accept_encoding(header, expected):
-    assert gzip_accepted(header) == expected
+    assert accepts_gzip(header) == expected
 
 
 def test_the_list_of_models():
@@ -155,82 +156,3 @@ def test_any_request_gets_a_safe_answer(method, target, headers, snapshots):
     assert all(re.fullmatch(r"[ -~]+", text) for header in response.headers for text in header)
     if method != "HEAD":
         assert dict(response.headers)["Content-Length"] == str(len(response.body))
-
-
-def test_parse():
-    head = b"GET /metrics HTTP/1.1\r\nHost: h\r\nAccept:  a \r\naccept: b\r\nX-Empty:\r\n\r\n"
-    assert parse(head) == Request("GET", "/metrics", {"host": "h", "accept": "a, b", "x-empty": ""}, True)
-
-
-@pytest.mark.parametrize(
-    ("version", "connection", "keep_alive"),
-    [("1.1", "", True), ("1.1", "upgrade, Close", False), ("1.0", "", False), ("1.0", "Keep-Alive", True)],
-)
-def test_keep_alive(version, connection, keep_alive):
-    head = f"GET / HTTP/{version}\r\nHost: h\r\nConnection: {connection}\r\n\r\n"
-    assert parse(head.encode()).keep_alive == keep_alive
-
-
-@pytest.mark.parametrize(
-    ("head", "status"),
-    [
-        (b"\r\n\r\n", 400),
-        (b"GET /\r\n\r\n", 400),
-        (b"GET  / HTTP/1.1\r\nHost: h\r\n\r\n", 400),
-        (b"GET /a b HTTP/1.1\r\nHost: h\r\n\r\n", 400),
-        (b"GET /\x80 HTTP/1.1\r\nHost: h\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\nHost: h\r\nHost: i\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\nHost : h\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\nHost: h\r\n folded\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\nHost: h\r\nX: a\nb: c\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\nHost: h\r\nX: \x00\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\nContent-Length: 5\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n", 413),
-        (b"GET / HTTP/1.1\r\nHost: h\r\nContent-Length: x\r\n\r\n", 413),
-        (b"GET / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n", 413),
-        (b"PRI * HTTP/2.0\r\n\r\n", 505),
-    ],
-)
-def test_heads_that_are_refused(head, status):
-    with pytest.raises(RequestError) as caught:
-        parse(head)
-    assert caught.value.status == status
-
-
-@settings(max_examples=300)
-@given(
-    st.one_of(
-        st.binary(max_size=60),
-        st.from_regex(rb"(GET|P?) ?/[ -~]{0,9} HTTP/1\.[01]\r\n([ -~\r]{0,20}\r\n)*", fullmatch=True),
-    )
-)
-def test_any_head_is_a_request_or_refused(head):
-    try:
-        request = parse(head + b"\r\n\r\n")
-    except RequestError:
-        return
-    assert re.fullmatch("[!-~]+", request.method + request.target)
-
-
-def _asked(target="/metrics", method="GET", **headers):
-    return Request(method, target, headers, True)
-
-
-def test_equal_snapshots_are_rendered_once_per_format():
-    responder = Responder(lambda: [usual()])  # equal every time, but never the same
-    first = responder(_asked())
-    assert responder(_asked("/metrics?x")) is first
-    assert responder(_asked(accept="application/openmetrics-text")).body.endswith(b"# EOF\n")
-    assert responder(_asked(**{"accept-encoding": "gzip"})).body[:2] == b"\x1f\x8b"
-    assert responder(_asked("/")).body == page([usual()])
-    assert responder(_asked(method="HEAD")) == first._replace(body=b"")
-    assert responder(_asked()) is first
-
-
-def test_new_snapshots_are_rendered():
-    models = [usual(rows_total=1)]
-    responder = Responder(lambda: models)
-    before = responder(_asked()).body
-    models[0] = usual(rows_total=2)
-    assert before != responder(_asked()).body == render(models)[0]

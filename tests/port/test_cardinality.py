@@ -1,4 +1,4 @@
-"""How many series a model can have: what docs/metrics.md says, whatever its baseline, its names and its traffic."""
+"""The number of series of a model is what docs/metrics.md says, for any baseline, names and traffic."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SPANS = ["10m", "1h", "24h"]
 
 
 def columns(numbers: int, categories: int, different: int = 100, rows: int = 200) -> dict[str, Any]:
-    """Features of hostile names, the categorical ones with ``different`` categories of hostile names."""
+    """Features with hostile names; the categorical ones have ``different`` categories with hostile names."""
     values = [f"{HOSTILE[i % len(HOSTILE)][:150]}{i}" for i in range(different)]
     made: dict[str, Any] = {f"{HOSTILE[i % len(HOSTILE)]} {i}": np.arange(rows) * 1.5 for i in range(numbers)}
     for i in range(categories):
@@ -61,7 +61,7 @@ def series(page: bytes) -> int:
 
 
 def most(n: int, c: int, w: int, k: int) -> int:
-    """What the document promises for n numeric and c categorical features, w windows, k categories shown in all."""
+    """The document's limit for n numeric and c categorical features, w windows, and k shown categories in all."""
     return int(eval(FORMULA, {"__builtins__": {}}, {"J": int(n + c > 1), "N": n, "C": c, "W": w, "K": k}))
 
 
@@ -137,5 +137,5 @@ def test_promtool_reads_a_thousand_features_of_hostile_names(thousand: tuple[byt
         ["promtool", "check", "metrics"], input=thousand[0], capture_output=True, timeout=60, check=False
     )
     complaints = set((done.stdout + done.stderr).decode().splitlines())
-    # a gauge with the bounds of a histogram, so that the two can be compared in PromQL
+    # the gauge has the bounds of a histogram, so that PromQL can compare the two
     assert complaints == {'torchserve_drift_baseline_cdf non-histogram metrics should not have "le" label'}

@@ -1,4 +1,4 @@
-"""The page to look at: what it shows, and that nothing a user named can break out of it."""
+"""The HTML page: what it shows, and that no name can change its markup."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snapshots import check, found, hostile, numeric, report, snapshot, usual, window
-from torchserve_drift.port.page.page import STYLE_SOURCE, page, state
+from torchserve_drift.port.page.page import page, state
+from torchserve_drift.port.page.style import STYLE_SOURCE
 
 VOID = {"meta", "br"}
 
 
 class _Reader(HTMLParser):
-    """Tags as they open, their attributes, text by cell; a tag that is not closed in order fails."""
+    """Collects tags with attributes, and texts; fails if a tag is not closed in order."""
 
     def __init__(self, markup):
         super().__init__()

@@ -1,4 +1,4 @@
-"""What an attacker at the port can do: read what is meant to be read, and nothing else; and what never gets there."""
+"""What a client of the port can and cannot do, and what the port never shows."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_the_port_is_open_to_this_host_alone_unless_told_otherwise() -> None:
                 socket.create_connection((str(address), server.port), timeout=2)
 
 
-# Nothing is read, nothing is written
+# Files: requests read and write none
 
 AUDITED = """\
 import json, socket, sys
@@ -140,7 +140,7 @@ def audited(requests: list[bytes]) -> dict[str, Any]:
 
 
 def test_no_path_and_no_method_reads_writes_or_runs_anything() -> None:
-    """The interpreter's own audit: while all of these are answered no file is opened, listed or changed."""
+    """Python's audit events show that answering these requests opens, lists and changes no file."""
     gets = [f"GET {target} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n".encode() for target in TRAVERSALS]
     methods = [
         f"{method} {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n".encode()
@@ -170,7 +170,7 @@ def test_no_path_and_no_method_reads_writes_or_runs_anything() -> None:
         assert "\r\nContent-Security-Policy: default-src 'none'; " in answer
         assert "\r\nX-Content-Type-Options: nosniff\r\n" in answer
     shown = [target for target, status in zip(TRAVERSALS, statuses) if status == 200]
-    assert all("?" in target for target in shown)  # a query is no part of a path
+    assert all("?" in target for target in shown)  # a query is not part of the path
 
 
 def test_the_audit_would_have_seen_a_file() -> None:
@@ -182,11 +182,11 @@ def test_the_audit_would_have_seen_a_file() -> None:
     assert [event for event, _ in json.loads(done.stdout)["events"]] == ["open"]
 
 
-# Nobody is kept waiting
+# Slow and many clients do not stop a scrape
 
 
 def test_dripping_idle_and_unreading_clients_do_not_stop_a_scrape() -> None:
-    """A thousand connections: most idle, some that send a byte at a time, some that ask for pages and read nothing."""
+    """A thousand connections: most are idle, some send a byte at a time, some request pages and read nothing."""
     ended = threading.Event()
 
     def drip(peers: list[socket.socket]) -> None:
@@ -211,7 +211,7 @@ def test_dripping_idle_and_unreading_clients_do_not_stop_a_scrape() -> None:
             began = time.monotonic()
             assert fetch(server.port) == (200, expected)
             seconds.append(time.monotonic() - began)
-        assert len(server._connections) >= 900  # they are all still there
+        assert len(server._connections) >= 900  # all are still open
         ended.set()
         thread.join()
     assert sorted(seconds)[3] < 1
@@ -246,7 +246,7 @@ def test_prometheus_scrapes_with_a_client_certificate_and_not_without(tmp_path: 
                 assert rows == (20 if up else None)
 
 
-# Values of production stay in it
+# Values of requests are shown nowhere
 
 TEXT = "Zebra-7f3a"
 NUMBER = 918273645.5463728
@@ -291,9 +291,9 @@ def test_no_value_of_a_request_is_on_the_port_in_a_file_or_in_the_log(
     with served(tmp_path) as model:
         handler = model.handler(drift=drift)
         monitor = handler._monitor
-        with monitor.store.writer.fold_lock:  # the background thread waits
+        with monitor.store.writer.fold_lock:  # so that the background thread cannot fold
             ask(model, handler, [{"body": body} for body in (*requests, *usual_rows)])
-            assert any(marker in content for content in files(tmp_path) for marker in spellings(NUMBER))  # in the ring
+            assert any(marker in content for content in files(tmp_path) for marker in spellings(NUMBER))
         monitor.observe({"device": [TEXT], "age": [TEXT], TEXT: [NUMBER]})
         monitor.observe({TEXT[::-1]: [TEXT]})
         rows = b'torchserve_drift_rows_total{model_name="m",model_version="2.0"} 408.0\n'
@@ -310,7 +310,7 @@ def test_no_value_of_a_request_is_on_the_port_in_a_file_or_in_the_log(
         answers = [fetch(port, path)[1] for path in paths]
         description = json.dumps(handler.describe_handle()).encode()
         everywhere = [*answers, *files(tmp_path), description, caplog.text.encode()]
-    assert b'category="tablet"' in answers[0]  # one that the baseline has
+    assert b'category="tablet"' in answers[0]  # a category of the baseline
     assert b'category="__unseen__",feature="device",model_name="m",model_version="2.0"} 7.0' in answers[0]
     assert b'"drifted"' in answers[4]
     assert sum(TEXT.encode() in content for content in everywhere) == 0
@@ -319,17 +319,17 @@ def test_no_value_of_a_request_is_on_the_port_in_a_file_or_in_the_log(
 
 
 def files(folder: Path) -> list[bytes]:
-    """What is in every file of state below ``folder``."""
+    """The content of every state file below ``folder``."""
     found = [path for path in folder.rglob("*") if path.is_file() and "model" not in path.relative_to(folder).parts[:1]]
     assert {path.suffix for path in found} >= {".segment"}
     return [path.read_bytes() for path in found]
 
 
 def test_a_baseline_s_own_rows_are_on_no_page(tmp_path: Path) -> None:
-    """Only its quantiles, its categories and its counts: what the training rows were together is in its file alone."""
+    """The port shows a baseline's quantiles, categories and counts, but not its sample of training rows."""
     values = np.round(np.random.default_rng(8).normal(0, 1, 1000), 9)
     with served(tmp_path, {"x": values}) as model:
         handler = model.handler()
         shown = json.dumps(handler._monitor.snapshot())
     found = sum(repr(float(value)) in shown for value in values)
-    assert found <= 1  # its maximum is a bound
+    assert found <= 1  # the maximum is a bound of the histogram

@@ -1,4 +1,4 @@
-"""The port itself, over real sockets: who may ask, how much, how slowly, and what becomes of the others."""
+"""The server over real sockets: limits, deadlines, eviction, TLS, forks, and arbitrary bytes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from certificates import authorities, openssl
 from snapshots import numeric, snapshot, usual
 from torchserve_drift.errors import ConfigError
-from torchserve_drift.port import connection as timing
+from torchserve_drift.port import connection as connection_module
 from torchserve_drift.port.metrics.text import render
 from torchserve_drift.port.server import Server
 
@@ -102,7 +102,7 @@ def test_pipelined_requests_are_answered_in_order(server):
     assert statuses(received) == [200, 404, 200]
 
 
-def test_a_client_that_has_said_all_still_gets_its_answer(server):
+def test_a_client_that_closed_its_sending_side_still_gets_its_answer(server):
     with dial(server) as peer:
         peer.sendall(GET)
         peer.shutdown(socket.SHUT_WR)
@@ -128,7 +128,7 @@ def test_refused_requests_end_the_connection(server, request_bytes, status):
     assert b"\r\nConnection: close\r\n" in received
 
 
-def test_a_refused_client_may_finish_what_it_says_and_then_read_why(server):
+def test_a_refused_client_can_finish_sending_and_then_read_the_status(server):
     with dial(server) as peer:
         peer.sendall(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 20000000\r\n\r\n" + bytes(20_000_000))
         assert statuses(peer.recv(65536)) == [413]
@@ -180,7 +180,7 @@ def test_ipv6():
 def test_stop_ends_all_connections_and_threads():
     before = set(threading.enumerate())
     server = Server("127.0.0.1", 0, list)
-    server.stop()  # nothing yet
+    server.stop()  # not started yet
     server.start()
     started = set(threading.enumerate()) - before
     assert {thread.daemon for thread in started} == {True}
@@ -208,7 +208,7 @@ def test_a_thousand_idle_and_slow_clients_do_not_stop_a_scrape():
         assert time.monotonic() - began < 2
 
 
-def test_a_full_port_hangs_up_on_who_has_waited_longest():
+def test_a_full_port_closes_the_connection_that_kept_it_waiting_longest():
     with serving(limit=3) as server, contextlib.ExitStack() as stack:
         active, idle, _ = peers = [stack.enter_context(dial(server)) for _ in range(3)]
         for peer in peers:
@@ -222,7 +222,7 @@ def test_a_full_port_hangs_up_on_who_has_waited_longest():
         assert active.recv(65536).startswith(b"HTTP/1.1 200")
 
 
-def test_a_port_full_of_clients_that_wait_for_us_refuses_more():
+def test_a_port_full_of_clients_that_wait_for_answers_refuses_more():
     release = threading.Event()
 
     def snapshots():
@@ -231,16 +231,16 @@ def test_a_port_full_of_clients_that_wait_for_us_refuses_more():
 
     with serving(snapshots, limit=1) as server, dial(server) as first:
         first.sendall(GET.replace(b"/healthz", b"/metrics"))
-        _until(lambda: [c.waiting_since for c in list(server._connections)] == [None])
+        _wait_until(lambda: [c.waiting_since for c in list(server._connections)] == [None])
         with dial(server) as second:
             assert read_all(second) == b""
         release.set()
         assert statuses(first.recv(65536)) == [200]
 
 
-def _until(true, seconds=SECONDS):
+def _wait_until(condition, seconds=SECONDS):
     end = time.monotonic() + seconds
-    while not true():
+    while not condition():
         assert time.monotonic() < end
         time.sleep(0.002)
 
@@ -255,24 +255,24 @@ def _until(true, seconds=SECONDS):
     ],
 )
 def test_heads_have_a_deadline(monkeypatch, name, sent):
-    monkeypatch.setattr(timing, name, 0.05)
+    monkeypatch.setattr(connection_module, name, 0.05)
     with serving() as server, dial(server) as peer:
         peer.sendall(sent)
         assert statuses(read_all(peer)) == [200] * sent.count(b"\r\n\r\n")
 
 
 def test_a_client_that_does_not_read_is_cut_off_and_stops_nobody(monkeypatch):
-    monkeypatch.setattr(timing, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(connection_module, "ANSWER_SECONDS", 0.3)
     large = [snapshot([numeric("f" * 100_000 + str(i)) for i in range(40)])]
     with serving(lambda: large) as server, dial(server) as peer:
         peer.sendall(GET.replace(b"/healthz", b"/metrics"))
-        _until(lambda: [c.waiting_since is not None for c in list(server._connections)] == [True])
+        _wait_until(lambda: [c.waiting_since is not None for c in list(server._connections)] == [True])
         assert fetch(server, "/healthz") == b"ok\n"
-        _until(lambda: not server._connections)
+        _wait_until(lambda: not server._connections)
         assert len(read_all(peer)) < len(render(large)[0])
 
 
-def test_slow_rendering_keeps_nobody_from_connecting():
+def test_slow_rendering_does_not_delay_other_connections():
     release, asked = threading.Event(), threading.Event()
 
     def snapshots():
@@ -289,7 +289,7 @@ def test_slow_rendering_keeps_nobody_from_connecting():
         assert statuses(first.recv(65536)) == [200]
 
 
-def test_a_fault_is_answered_with_500_and_said_once(caplog):
+def test_an_error_is_answered_with_500_and_logged_once(caplog):
     faults = [ValueError("no state"), ValueError("no state"), KeyError("x")]
 
     def snapshots():
@@ -300,8 +300,8 @@ def test_a_fault_is_answered_with_500_and_said_once(caplog):
     with serving(snapshots) as server, client(server) as connection:
         assert [ask(connection)[0].status for _ in range(4)] == [500, 500, 500, 200]
     assert [record.getMessage() for record in caplog.records if record.name == "torchserve_drift"] == [
-        "the port of metrics goes on after a fault (answer): ValueError: no state",
-        "the port of metrics goes on after a fault (answer): KeyError: 'x'",
+        "error in the metrics port (answer): ValueError: no state (the port keeps running; logged once)",
+        "error in the metrics port (answer): KeyError: 'x' (the port keeps running; logged once)",
     ]
 
 
@@ -381,11 +381,11 @@ def test_client_certificates_are_required(certificates):
 
 
 def test_handshakes_have_a_deadline_and_count_as_connections(certificates, monkeypatch):
-    monkeypatch.setattr(timing, "HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(connection_module, "HEAD_SECONDS", 0.3)
     with serving(**tls_options(certificates)) as server, dial(server) as peer:
-        _until(lambda: len(server._connections) == 1)
+        _wait_until(lambda: len(server._connections) == 1)
         assert read_all(peer) == b""
-        _until(lambda: not server._connections)
+        _wait_until(lambda: not server._connections)
 
 
 @pytest.mark.parametrize(

@@ -154,6 +154,9 @@ CHECKS: Mapping[str, Check] = {
 }
 """All checks by name, in the order of display."""
 
+HEADLINES = tuple(check.name for check in CHECKS.values() if check.headline)
+"""The checks whose p-values stand for whole features in displays, one of each kind."""
+
 FEWEST_JOINT = 2
 """The joint distribution is checked from this number of features on."""
 
@@ -172,17 +175,6 @@ def checks_of(kind: str) -> tuple[Check, ...]:
 def learnable_of(kind: str) -> tuple[str, ...]:
     """Names of the checks of a kind whose effects in spans of training time a baseline holds, in the file's order."""
     return tuple(check.name for check in checks_of(kind) if check.learning is not None)
-
-
-def headline_of(kind: str) -> str:
-    """The check whose p-value stands for the whole feature.
-
-    Examples
-    --------
-    >>> headline_of("numeric"), headline_of("categorical"), headline_of("joint")
-    ('ks', 'chi2', 'joint')
-    """
-    return next(check.name for check in checks_of(kind) if check.headline)
 
 
 def min_effect_settings(*, of_all_features: bool) -> dict[str, MinEffect]:

@@ -1,4 +1,4 @@
-"""`torchserve-drift status`: the live verdicts of a running TorchServe, as a table."""
+"""`torchserve-drift status`: the present verdicts of a running TorchServe, as a table."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from torchserve_drift.checks.catalogue import HEADLINES
 from torchserve_drift.errors import DriftError
 
-_SECONDS = 10.0
-_LONGEST = 64 * 2**20
+_TIMEOUT_SECONDS = 10.0
+_LONGEST_ANSWER_BYTES = 64 * 2**20
 _STYLES = {"drifted": "bold red", "ok": "green", "too_few_rows": "dim"}
 
 
 @click.command("status")
 @click.argument("url", default="http://127.0.0.1:8083")
-@click.option("--json", "as_json", is_flag=True, help="The reports of all models as one JSON list.")
+@click.option("--json", "as_json", is_flag=True, help="Print the reports of all models as one JSON list.")
 def command(url: str, as_json: bool) -> None:
-    """Show the verdicts on all models behind the metrics port at URL."""
+    """Show the verdicts of all models that the metrics port at URL serves."""
     reports = fetch_reports(url)
     if as_json:
         click.echo(json.dumps(reports, indent=2))
@@ -42,21 +43,25 @@ def command(url: str, as_json: bool) -> None:
 
 
 def fetch_reports(url: str) -> list[dict[str, Any]]:
-    """The reports of all models behind a metrics port.
+    """The reports of all models that a metrics port serves.
 
     Raises
     ------
     DriftError
-        Where nothing that serves reports answers at ``url``.
+        When ``url`` is no HTTP address, nothing answers there, or what answers is not the metrics port.
     """
     base = url.rstrip("/")
     if urlsplit(base).scheme not in ("http", "https"):
         raise DriftError(f"URL must start with http:// or https://, got {url!r}")
+    models_url = f"{base}/api/v1/models"
     try:
-        models = _get(f"{base}/api/v1/models")
+        models = _fetch_json(models_url)
         if not isinstance(models, list):
             raise TypeError
-        return [_get(f"{base}/api/v1/models/{_part(m['model_name'])}/{_part(m['model_version'])}") for m in models]
+        return [
+            _fetch_json(f"{models_url}/{_url_segment(model['model_name'])}/{_url_segment(model['model_version'])}")
+            for model in models
+        ]
     except HTTPError as error:
         error.close()
         raise DriftError(f"no reports from {base}: {error.code} {error.reason}") from None
@@ -66,64 +71,65 @@ def fetch_reports(url: str) -> list[dict[str, Any]]:
         raise DriftError(f"{base} must be the metrics port of torchserve-drift, got another answer") from error
 
 
-def _part(name: str) -> str:
+def _url_segment(name: str) -> str:
     return quote(name, safe="", errors="replace")
 
 
-def _get(url: str) -> Any:
-    # without proxies: the port is on this host or in this network
-    with build_opener(ProxyHandler({})).open(url, timeout=_SECONDS) as answer:
-        return json.loads(answer.read(_LONGEST))
+def _fetch_json(url: str) -> Any:
+    # without the proxies of the environment: the port is on this host or in this network
+    with build_opener(ProxyHandler({})).open(url, timeout=_TIMEOUT_SECONDS) as answer:
+        return json.loads(answer.read(_LONGEST_ANSWER_BYTES))
 
 
 def _heading(report: Mapping[str, Any]) -> Text:
-    heading = Text(f"{_shown(report['model_name'])} {_shown(report['model_version'])}", style="bold")
+    heading = Text(f"{_printable(report['model_name'])} {_printable(report['model_version'])}", style="bold")
     if report["evaluated_at"] is None:
         return heading.append("  not evaluated yet", style="dim")
-    return heading.append(f"  evaluated {_time(report['evaluated_at'])}", style="dim")
+    return heading.append(f"  evaluated {_utc_time(report['evaluated_at'])}", style="dim")
 
 
 def _table(report: Mapping[str, Any]) -> Table:
     table = Table("feature", "importance")
     for label in report["windows"]:
-        table.add_column(Text(_shown(label)))
+        table.add_column(Text(_printable(label)))
     table.add_column("drifted since")
     windows = report["windows"].values()
     table.add_row("rows", "", *[f"{window['rows']:,}" for window in windows], "")
     table.add_row("state", "", *[_state(window["state"]) for window in windows], "")
     table.add_row("score", "", *[f"{window['score']:.3g}" for window in windows], "", end_section=True)
     for feature in sorted(report["features"], key=lambda feature: -feature["importance"]):
-        found = [feature["windows"].get(label, {}) for label in report["windows"]]
-        since = [window["since"] for window in found if window.get("since") is not None]
+        results = [feature["windows"].get(label, {}) for label in report["windows"]]
+        since = [result["since"] for result in results if result.get("since") is not None]
         table.add_row(
-            Text(_shown(feature["name"])),
+            Text(_printable(feature["name"])),
             f"{feature['importance']:.3g}",
-            *map(_verdict, found),
-            _time(min(since)) if since else "",
+            *map(_verdict, results),
+            _utc_time(min(since)) if since else "",
         )
     return table
 
 
-def _verdict(window: Mapping[str, Any]) -> Text:
-    checks = window.get("checks", {})
-    parts = [
+def _verdict(result: Mapping[str, Any]) -> Text:
+    """One feature in one window: whether it drifted, the p-value of its headline check, and the failed checks."""
+    checks = result.get("checks", {})
+    p_values = [
         f"{name} p={checks[name]['p_value']:.2g}"
-        for name in ("ks", "chi2", "joint")
+        for name in HEADLINES
         if name in checks and checks[name]["p_value"] is not None
     ]
-    failed = ", ".join(_shown(name) for name, check in checks.items() if check["failed"])
-    text = Text("drifted " if window.get("drifted") else "", style=_STYLES["drifted"])
-    return text.append(" ".join(parts), style="default").append(f" ({failed})" if failed else "", style="default")
+    failed = ", ".join(_printable(name) for name, check in checks.items() if check["failed"])
+    text = Text("drifted " if result.get("drifted") else "", style=_STYLES["drifted"])
+    return text.append(" ".join(p_values), style="default").append(f" ({failed})" if failed else "", style="default")
 
 
 def _state(state: str) -> Text:
-    return Text(_shown(state).replace("_", " "), style=_STYLES.get(state, ""))
+    return Text(_printable(state).replace("_", " "), style=_STYLES.get(state, ""))
 
 
-def _time(seconds: float) -> str:
+def _utc_time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
-def _shown(text: object) -> str:
-    """Without what would steer the terminal."""
+def _printable(text: object) -> str:
+    """The text with U+FFFD in place of characters that could control the terminal."""
     return "".join(character if character.isprintable() else "�" for character in str(text))

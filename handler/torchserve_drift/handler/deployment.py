@@ -65,7 +65,7 @@ def _baseline_path(context: Any) -> Path:
 def _monitor(context: Any) -> Monitor:
     from torchserve_drift.baseline.baseline import Baseline
     from torchserve_drift.monitoring.monitor import Monitor
-    from torchserve_drift.port.snapshot_files import Board
+    from torchserve_drift.port.snapshot_files import SnapshotFiles
     from torchserve_drift.settings.settings import Settings
 
     settings = Settings.from_mapping(_section(context), os.environ)
@@ -73,7 +73,7 @@ def _monitor(context: Any) -> Monitor:
     version = str((context.manifest or {}).get("model", {}).get("modelVersion", "1.0"))
     root = shared_root()
     directory = _prepared(root, _model_dir(context), settings) if root is not None else None
-    files = Board(root, settings.export.address) if root is not None and directory is not None else None
+    files = SnapshotFiles(root, settings.export.address) if root is not None and directory is not None else None
     return Monitor(
         baseline,
         settings,
@@ -112,18 +112,18 @@ def shared_root() -> Optional[Path]:
 def _prepared(root: Path, model_dir: str, settings: Settings) -> Optional[Path]:
     """The directory of one registration of a model: its model_dir is new with every registration, the same for all
     workers."""
-    from torchserve_drift.port.snapshot_files import introduce, is_introduced
+    from torchserve_drift.port.model_directory import is_model_directory, prepare_model_directory
 
     directory = root / hashlib.sha256(os.path.realpath(model_dir).encode()).hexdigest()[:32]
     try:
-        introduce(
+        prepare_model_directory(
             directory,
             model_dir=model_dir,
             address=settings.export.address,
             evaluate_every=settings.evaluate_every,
         )
     except OSError as error:
-        if not is_introduced(directory):  # by a worker that started while there was room
+        if not is_model_directory(directory):  # by a worker that started while there was room
             _logger.warning("workers are not merged, each shows its own rows: %s: %s", directory, error.strerror)
             return None
     return directory

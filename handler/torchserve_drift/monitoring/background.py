@@ -16,7 +16,7 @@ from typing import Callable, Optional
 from torchserve_drift.monitoring.evaluator import Evaluator
 from torchserve_drift.monitoring.faults import Faults
 from torchserve_drift.monitoring.publication import Publication
-from torchserve_drift.port.claim import Port
+from torchserve_drift.port.claim import PortClaim
 from torchserve_drift.settings.settings import Settings
 from torchserve_drift.window.pacing import NO_PAUSE, Pace, Pacer
 from torchserve_drift.window.process_lock import ProcessLock
@@ -51,7 +51,7 @@ class BackgroundThread:
         self._evaluator, self._store, self._faults = evaluator, store, faults
         self._settings, self._clock = settings, clock
         self._may_evaluate = ProcessLock(evaluator_lock) if evaluator_lock is not None else None
-        self._port = Port.at(settings.export)
+        self._port = PortClaim.for_address(settings.export)
         self._serves_port = ProcessLock(port_lock) if port_lock is not None else None
         self._rounds_without_port = 0
         self._stopping = False

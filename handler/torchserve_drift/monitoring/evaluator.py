@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Callable, Optional
 
 from torchserve_drift.baseline.profile import Profile
 from torchserve_drift.checks.evidence import CheckedModel
+from torchserve_drift.port.compose import compose_snapshot
+from torchserve_drift.port.snapshot import Snapshot
 from torchserve_drift.settings.settings import Settings
 from torchserve_drift.verdicts.budget import Budget, items_of
 from torchserve_drift.verdicts.judge import ItemEvidence, Level, budget_level, common_level, judge
@@ -93,6 +95,21 @@ class Evaluator:
             self._report = self._reports.report(now, evaluated, self._report)
             self._seconds = time.perf_counter() - began
             return self._report
+
+    def snapshot(self) -> Snapshot:
+        """What the port shows: the last report beside exact counts of all rows ever."""
+        with self._evaluating:  # both read the segments of other workers, which one thread may do at a time
+            return compose_snapshot(
+                model_name=self._reports.model_name,
+                model_version=self._reports.model_version,
+                profile=self._profile,
+                report=self._report,
+                layout=self._store.layout,
+                totals=self._store.totals(),
+                counters=self._store.counters(),
+                evaluation_seconds=self._seconds,
+                export=self._settings.export,
+            )
 
     def _level(self, evidence: Sequence[ItemEvidence], before: Optional[float], now: float) -> Level:
         alarms = self._settings.alarms

@@ -27,8 +27,9 @@ from torchserve_drift.window.store import Store
 if TYPE_CHECKING:
     from torchserve_drift.monitoring.background import BackgroundThread
     from torchserve_drift.monitoring.publication import Publication
+    from torchserve_drift.port.metrics.collector import DriftCollector
     from torchserve_drift.port.snapshot import Snapshot
-    from torchserve_drift.port.snapshot_files import Board
+    from torchserve_drift.port.snapshot_files import SnapshotFiles
 
 _logger = logging.getLogger("torchserve_drift")
 
@@ -70,7 +71,7 @@ class Monitor:
         clock: Callable[[], float] = time.time,
         seed: Optional[int] = None,
         directory: Optional[Path] = None,
-        snapshot_files: Optional[Board] = None,
+        snapshot_files: Optional[SnapshotFiles] = None,
     ) -> None:
         self.settings = settings if isinstance(settings, Settings) else Settings.from_mapping(settings)
         self.baseline = baseline
@@ -174,9 +175,24 @@ class Monitor:
 
     def snapshot(self) -> Snapshot:
         """What the port shows: the latest report beside exact counts of all rows ever."""
-        from torchserve_drift.port.compose import snapshot_of
+        return self._evaluator.snapshot()
 
-        return snapshot_of(self)
+    def collector(self) -> DriftCollector:
+        """A prometheus_client collector of this monitor's metrics, as of the last `evaluate` or background evaluation.
+
+        Examples
+        --------
+        >>> from prometheus_client import CollectorRegistry
+        >>> monitor, registry = Monitor(Baseline.from_columns({"device": ["ios", "web"]})), CollectorRegistry()
+        >>> registry.register(monitor.collector())
+        >>> monitor.observe({"device": ["ios", "web", "tv"]})
+        >>> report = monitor.evaluate()
+        >>> registry.get_sample_value("torchserve_drift_rows_total", {"model_name": "model", "model_version": "1.0"})
+        3
+        """
+        from torchserve_drift.port.metrics.collector import DriftCollector
+
+        return DriftCollector(lambda: [self.snapshot()])
 
     def background(self) -> BackgroundThread:
         """The background thread, made when first asked for; `start` starts it, `BackgroundThread.run_once` needs no
@@ -193,7 +209,7 @@ class Monitor:
                 settings=self.settings,
                 clock=self.clock,
                 evaluator_lock=self.directory / EVALUATOR_LOCK if self.directory is not None else None,
-                port_lock=files.port_lock if files is not None else None,
+                port_lock=files.port_lock_path if files is not None else None,
             )
         return self._thread
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Callable, Optional
 
+from torchserve_drift.port.model_directory import is_unregistered, publish
 from torchserve_drift.port.snapshot import Snapshot
-from torchserve_drift.port.snapshot_files import Board, publish
+from torchserve_drift.port.snapshot_files import SnapshotFiles
 from torchserve_drift.verdicts.report import Report
 
 
@@ -17,7 +18,9 @@ class Publication:
     models of the host are found; without them the process shows its own model alone.
     """
 
-    def __init__(self, snapshot: Callable[[], Snapshot], directory: Optional[Path], files: Optional[Board]) -> None:
+    def __init__(
+        self, snapshot: Callable[[], Snapshot], directory: Optional[Path], files: Optional[SnapshotFiles]
+    ) -> None:
         self._snapshot, self._directory, self._files = snapshot, directory, files
         self._own: list[Snapshot] = []
 
@@ -31,11 +34,11 @@ class Publication:
         """All snapshots; our own model's first, since it may be newer than its file, where a disk is full."""
         if self._files is None:
             return self._own
-        own = [] if self._directory is not None and self._files.is_gone(self._directory) else self._own
+        own = [] if self._directory is not None and is_unregistered(self._directory) else self._own
         return [*own, *self._files.snapshots()]
 
     def published_report(self) -> Optional[Report]:
         """The model's last published report, whichever process evaluates it."""
         if self._files is None or self._directory is None:
             return None
-        return self._files.report(self._directory)
+        return self._files.latest_report(self._directory)

@@ -1,1 +1,1 @@
-"""What is shown to Prometheus and people, on one port of a host."""
+"""What Prometheus, people and other programs see: metrics, a page and JSON, on one port of a host."""

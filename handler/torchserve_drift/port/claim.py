@@ -1,4 +1,4 @@
-"""The one port of a host: every process tries to have it, whoever has it shows all models."""
+"""The claim on the one port of a host: every process tries to bind it, and the one that succeeds shows all models."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from torchserve_drift.settings.settings import Export
 
 Source = Callable[[], list[Snapshot]]
 
-_ports: dict[str, Port] = {}
-_ports_lock = threading.Lock()
+_claims: dict[str, PortClaim] = {}
+_claims_lock = threading.Lock()
 
 
-class Port:
+class PortClaim:
     """A process's claim on one address, shared by all its monitors. Thread-safe."""
 
     def __init__(self, export: Export) -> None:
@@ -26,24 +26,24 @@ class Port:
         self._lock = threading.Lock()
 
     @classmethod
-    def at(cls, export: Export) -> Port:
-        """This process's claim on ``export.address``."""
-        with _ports_lock:
-            return _ports.setdefault(export.address, cls(export))
+    def for_address(cls, export: Export) -> PortClaim:
+        """This process's claim on ``export.address``, made on first use."""
+        with _claims_lock:
+            return _claims.setdefault(export.address, cls(export))
 
     @property
-    def number(self) -> Optional[int]:
-        """The port, while this process serves it."""
+    def port(self) -> Optional[int]:
+        """The port while this process serves it, else ``None``."""
         server = self._server
         return server.port if server is not None else None
 
     def show(self, source: Source) -> None:
-        """Show what ``source`` returns from now on."""
+        """Show the snapshots of ``source`` from now on."""
         with self._lock:
             self._sources.append(source)
 
     def hide(self, source: Source) -> None:
-        """Show ``source`` no more; the last one closes the port."""
+        """Stop showing the snapshots of ``source``. Without any source the port is closed."""
         with self._lock:
             self._sources.remove(source)
             if not self._sources and self._server is not None:
@@ -51,31 +51,40 @@ class Port:
                 self._server = None
 
     def serve(self) -> bool:
-        """Have the port if nobody has it; whether this process does. Other errors than a taken port are raised."""
+        """Bind the port if it is free; whether this process serves it now.
+
+        Raises
+        ------
+        OSError
+            When the address cannot be bound for another reason than being in use.
+        """
         with self._lock:
-            if self._server is not None and not self._server.running:  # a fault ended it
+            if self._server is not None and not self._server.running:  # an error ended its thread
                 self._server = None
-            if self._server is not None or not self._sources:
-                return self._server is not None
-            export = self._export
-            server = Server(
-                export.host,
-                export.port,
-                self._snapshots,
-                certfile=export.certfile,
-                keyfile=export.keyfile,
-                client_ca=export.client_ca,
-            )
-            try:
-                server.start()
-            except OSError as error:
-                if error.errno == errno.EADDRINUSE:
-                    return False
-                raise
-            self._server = server
-            return True
+            if self._server is None and self._sources:
+                self._server = self._started_server()
+            return self._server is not None
+
+    def _started_server(self) -> Optional[Server]:
+        export = self._export
+        server = Server(
+            export.host,
+            export.port,
+            self._snapshots,
+            certfile=export.certfile,
+            keyfile=export.keyfile,
+            client_ca=export.client_ca,
+        )
+        try:
+            server.start()
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return None
+            raise
+        return server
 
     def _snapshots(self) -> list[Snapshot]:
+        """One snapshot per model version; of several the one from the source that was added first."""
         shown: dict[tuple[str, str], Snapshot] = {}
         for source in list(self._sources):
             for snapshot in source():

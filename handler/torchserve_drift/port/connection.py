@@ -1,4 +1,4 @@
-"""One client of the port: its requests one after the other, each within its deadline."""
+"""One client of the port: its requests one after another, each within its deadlines."""
 
 from __future__ import annotations
 
@@ -10,23 +10,25 @@ from contextlib import contextmanager
 from email.utils import formatdate
 from typing import Any, Callable
 
-from torchserve_drift.port.answers import LONGEST_HEAD, PHRASES, Request, RequestError, Response, parse, plain
+from torchserve_drift.port.request import LONGEST_HEAD_BYTES, Request, RequestError, parse_head
+from torchserve_drift.port.response import PHRASES, Response, status_response
 
 HEAD_SECONDS = 10.0
-"""For the TLS handshake, and again for the head of the first request."""
+"""For the TLS handshake, and again for the first request head."""
 IDLE_SECONDS = 15.0
-"""For the head of each further request."""
+"""For each further request head."""
 ANSWER_SECONDS = 60.0
-"""For making an answer, and again for the client's taking it."""
+"""For the client to read a response."""
 LINGER_SECONDS = 1.0
-"""For the client's end of the connection after ours: closing at once would discard what it has not read yet."""
-_SLICE = 65_536
+"""For the client to close its side after we closed ours; closing both at once discards what it has not read yet."""
+_CHUNK_BYTES = 65_536
 
 
 class Connection:
-    """A client from its acceptance to its end; used by the server's loop alone.
+    """A client from its acceptance to its end. Used by the server's event loop only.
 
-    ``waiting_since`` is the loop's time since which the client has kept us waiting, ``None`` while it waits for us.
+    ``waiting_since`` is the loop's time since which the server has waited for the client, ``None`` while the client
+    waits for the server.
     """
 
     def __init__(
@@ -39,44 +41,45 @@ class Connection:
         self.waiting_since: float | None = self._loop.time()
 
     async def serve(self) -> None:
-        """Answer requests until either side has had enough."""
+        """Answer requests until either side closes the connection."""
         try:
-            reader, writer = await self._streams()
+            reader, writer = await self._open_streams()
         except BaseException as error:
             self.socket.close()
-            if isinstance(error, OSError):  # a failed handshake is the client's affair
+            if isinstance(error, OSError):  # a failed handshake is the client's error, not ours
                 return
             raise
         try:
             seconds = HEAD_SECONDS
             while await self._exchange(reader, writer, seconds):
                 seconds = IDLE_SECONDS
-            await self._close(reader, writer)
-        except OSError:  # the client has gone
+            await self._close_gracefully(reader, writer)
+        except OSError:  # the client is gone
             pass
         finally:
             writer.transport.abort()
 
-    async def _streams(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        # not start_server: that one counts no connection before its handshake is done
+    async def _open_streams(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        # asyncio.start_server would hide a connection from us, and from the limit, until its handshake is done
         options: dict[str, Any] = {"ssl": self._tls, "ssl_handshake_timeout": HEAD_SECONDS} if self._tls else {}
-        reader = asyncio.StreamReader(limit=LONGEST_HEAD, loop=self._loop)
+        reader = asyncio.StreamReader(limit=LONGEST_HEAD_BYTES, loop=self._loop)
         protocol = asyncio.StreamReaderProtocol(reader, loop=self._loop)
         transport, _ = await self._loop.connect_accepted_socket(lambda: protocol, self.socket, **options)
-        transport.set_write_buffer_limits(high=0)  # drain() then means: all is with the kernel
+        # drain() then returns only when the kernel has everything, so that no response piles up in this process
+        transport.set_write_buffer_limits(high=0)
         return reader, asyncio.StreamWriter(transport, protocol, reader, self._loop)
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seconds: float) -> bool:
-        """One request and its answer; whether another may follow."""
+        """Read one request and answer it; whether another may follow."""
         keep_alive = False
         try:
-            request = parse(await self._head(reader, writer, seconds))
+            request = parse_head(await self._read_head(reader, writer, seconds))
         except asyncio.IncompleteReadError:
             return False
         except asyncio.LimitOverrunError:
-            response = plain(431)
+            response = status_response(431)
         except RequestError as error:
-            response = plain(error.status)
+            response = status_response(error.status)
         else:
             response, keep_alive = await self._answer(request), request.keep_alive
         self.waiting_since = self._loop.time()
@@ -84,20 +87,20 @@ class Connection:
             await _send(writer, response, keep_alive)
         return keep_alive
 
-    async def _head(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seconds: float) -> bytes:
+    async def _read_head(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seconds: float) -> bytes:
         self.waiting_since = self._loop.time()
         with self._deadline(writer, seconds):
             head = await reader.readuntil(b"\r\n\r\n")
         self.waiting_since = None
         return head
 
-    async def _close(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _close_gracefully(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with self._deadline(writer, LINGER_SECONDS):
             if writer.can_write_eof():
                 writer.write_eof()
-                while await reader.read(_SLICE):
+                while await reader.read(_CHUNK_BYTES):
                     pass
-            else:
+            else:  # TLS cannot close one side only
                 writer.close()
                 await writer.wait_closed()
 
@@ -118,9 +121,10 @@ async def _send(writer: asyncio.StreamWriter, response: Response, keep_alive: bo
     )
     lines = [f"HTTP/1.1 {response.status} {PHRASES[response.status]}", *(f"{name}: {value}" for name, value in headers)]
     head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
-    writer.write(head + response.body[:_SLICE])
+    writer.write(head + response.body[:_CHUNK_BYTES])
     await writer.drain()
-    rest = memoryview(response.body)[_SLICE:]
-    for start in range(0, len(rest), _SLICE):  # piece by piece: a slow client must not have a page of its own in memory
-        writer.write(rest[start : start + _SLICE])
+    rest = memoryview(response.body)[_CHUNK_BYTES:]
+    # in chunks: all clients share one response, and a slow client must not get a copy of it in memory
+    for start in range(0, len(rest), _CHUNK_BYTES):
+        writer.write(rest[start : start + _CHUNK_BYTES])
         await writer.drain()

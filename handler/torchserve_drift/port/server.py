@@ -1,4 +1,4 @@
-"""The port: an HTTP/1.1 server on one daemon thread, that no client can slow down, fill up or bring down."""
+"""The port: an HTTP/1.1 server that no client can slow down, fill up or stop. Why our own: docs/decisions/0019."""
 
 from __future__ import annotations
 
@@ -6,35 +6,38 @@ import asyncio
 import logging
 import resource
 import socket
-import ssl
 import threading
-import time
 from collections.abc import Sequence
 from queue import SimpleQueue
 from typing import Callable
 
-from torchserve_drift.errors import ConfigError
-from torchserve_drift.port.answers import Request, Responder, Response, plain
 from torchserve_drift.port.connection import Connection
+from torchserve_drift.port.listener import listening_socket, tls_context
+from torchserve_drift.port.request import Request
+from torchserve_drift.port.responder import Responder
+from torchserve_drift.port.response import Response, status_response
 from torchserve_drift.port.snapshot import Snapshot
+from torchserve_drift.window.pacing import Pacer
 from torchserve_drift.window.process_lock import drop_in_children
 
-CONNECTIONS = 2000
-"""Open at once, or a quarter of the files the process may open: predictions need theirs."""
+MOST_CONNECTIONS = 2000
+"""Open connections at most. A quarter of the files that the process may open is a limit too: predictions need files."""
 
-_log = logging.getLogger("torchserve_drift")
+_STOP_SECONDS = 5
+_RETRY_ACCEPT_SECONDS = 0.1
+_logger = logging.getLogger("torchserve_drift")
 
 
 class Server:
-    """Serves ``snapshots()`` on ``host:port``; thread-safe.
+    """Serves ``snapshots()`` on ``host:port``. Thread-safe.
 
-    ``start`` binds and ``stop`` releases the port, each from any thread. One thread reads and writes all connections,
-    another makes the answers, one at a time; both are daemons. Forked children give up the port.
+    One thread reads and writes all connections; another makes the responses, one at a time. Both are daemons. A forked
+    child gives up the port and all connections.
 
     Raises
     ------
     ConfigError
-        Where the certificates cannot be used.
+        When the certificates cannot be used.
     """
 
     def __init__(
@@ -49,82 +52,88 @@ class Server:
     ) -> None:
         self._address = (host, port)
         self._tls = tls_context(certfile, keyfile, client_ca) if certfile else None
-        self._respond = Responder(snapshots, _let_others_run)
-        self._warned: set[tuple[str, type]] = set()
-        self._limit = min(CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4)
+        self._respond = Responder(snapshots, Pacer())
+        self._logged: set[tuple[str, type]] = set()
+        self._limit = min(MOST_CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4)
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Bind and serve; OSError where the address cannot be had."""
-        self._socket = _bound(*self._address)
+        """Bind the port and serve it from threads of its own; OSError where the address cannot be bound."""
+        self._socket = listening_socket(*self._address)
+        # made directly: the process may have set an event loop policy for its own work, such as uvloop's
         self._loop = asyncio.SelectorEventLoop()
         self._loop.set_exception_handler(self._on_loop_error)
         self._requests: SimpleQueue[tuple[Request, asyncio.Future[Response]] | None] = SimpleQueue()
         self._connections: dict[Connection, asyncio.Task[None]] = {}
-        self._accepting = self._loop.create_task(self._accept())
-        self._thread = threading.Thread(target=self._run, name="torchserve-drift-port", daemon=True)
+        self._accepting = self._loop.create_task(self._accept_connections())
+        self._thread = threading.Thread(target=self._run_loop, name="torchserve-drift-port", daemon=True)
         drop_in_children(self)
-        threading.Thread(target=self._answer, name="torchserve-drift-answers", daemon=True).start()
+        threading.Thread(target=self._answer_requests, name="torchserve-drift-answers", daemon=True).start()
         self._thread.start()
 
     @property
     def port(self) -> int:
-        """The port that is served, also where 0 was asked for."""
+        """The port that is served, also where port 0, any free one, was asked for."""
         return int(self._socket.getsockname()[1])
 
     @property
     def running(self) -> bool:
-        """Whether the port is held."""
+        """Whether the port is being served."""
         return self._thread is not None and self._thread.is_alive()
 
     def stop(self) -> None:
-        """Close the port and all connections; returns once they are closed. Does nothing where not started."""
+        """Close the port and all connections, and return once they are closed. No effect if not started."""
         thread, self._thread = self._thread, None
         if thread is not None and thread.is_alive():
             self._loop.call_soon_threadsafe(self._accepting.cancel)
-            thread.join(5)
+            thread.join(_STOP_SECONDS)
 
-    def _run(self) -> None:
+    # The port's thread
+
+    def _run_loop(self) -> None:
         try:
             self._loop.run_until_complete(self._accepting)
         except asyncio.CancelledError:
             pass
-        except Exception as error:  # noqa: BLE001 # whoever waits for the port takes over
-            self._warn("port", error)
+        except Exception as error:  # noqa: BLE001 # another process, or this one again, takes the port over
+            self._log_once("port", error)
         finally:
             self._requests.put(None)
             self._socket.close()
             self._loop.close()
 
-    async def _accept(self) -> None:
+    async def _accept_connections(self) -> None:
         try:
             while True:
                 try:
                     accepted, _ = await self._loop.sock_accept(self._socket)
                 except OSError as error:  # such as too many open files
-                    self._warn("accept", error)
-                    self._evict()
-                    await asyncio.sleep(0.1)
+                    self._log_once("accept", error)
+                    self._evict_longest_waiting()
+                    await asyncio.sleep(_RETRY_ACCEPT_SECONDS)
                 else:
                     self._admit(accepted)
         finally:
-            await self._hang_up()
+            await self._close_connections()
 
     def _admit(self, accepted: socket.socket) -> None:
-        if len(self._connections) >= self._limit and not self._evict():
+        if len(self._connections) >= self._limit and not self._evict_longest_waiting():
             accepted.close()
             return
-        connection = Connection(accepted, self._tls, self._answered)
+        connection = Connection(accepted, self._tls, self._enqueue)
         task = self._connections[connection] = self._loop.create_task(connection.serve())
-        task.add_done_callback(lambda task: self._ended(connection, task))
+        task.add_done_callback(lambda task: self._forget(connection, task))
 
-    def _ended(self, connection: Connection, task: asyncio.Task[None]) -> None:
+    def _forget(self, connection: Connection, task: asyncio.Task[None]) -> None:
         self._connections.pop(connection, None)
-        if task.cancelled():  # perhaps before it began
+        if task.cancelled():  # perhaps before its first step, so that it could not close its socket
             connection.socket.close()
 
-    def _evict(self) -> bool:
-        """Hang up on whoever has kept us waiting the longest, so that a newcomer such as the next scrape is served."""
+    def _evict_longest_waiting(self) -> bool:
+        """Close the connection that has kept the port waiting longest; whether there was one.
+
+        A newcomer, such as the next scrape, is worth more than a client that does not send or does not read.
+        """
         waiting = [connection for connection in self._connections if connection.waiting_since is not None]
         if not waiting:
             return False
@@ -132,86 +141,57 @@ class Server:
         self._connections.pop(longest).cancel()
         return True
 
-    async def _hang_up(self) -> None:
+    async def _close_connections(self) -> None:
         tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _answered(self, request: Request) -> asyncio.Future[Response]:
+    def _enqueue(self, request: Request) -> asyncio.Future[Response]:
         future: asyncio.Future[Response] = self._loop.create_future()
         self._requests.put((request, future))
         return future
 
-    def _answer(self) -> None:
+    # The answering thread
+
+    def _answer_requests(self) -> None:
         for request, future in iter(self._requests.get, None):
             try:
                 response = self._respond(request)
-            except Exception as error:  # noqa: BLE001 # one bad answer must not end all others
-                self._warn("answer", error)
-                response = plain(500)
+            except Exception as error:  # noqa: BLE001 # one failed response must not end all others
+                self._log_once("answer", error)
+                response = status_response(500)
             try:
-                self._loop.call_soon_threadsafe(_settle, future, response)
+                self._loop.call_soon_threadsafe(_set_response, future, response)
             except RuntimeError:  # the loop was closed meanwhile
                 return
 
+    # Either thread
+
     def _on_loop_error(self, _: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
         error = context.get("exception")
-        self._warn("connection", error if isinstance(error, BaseException) else RuntimeError(context.get("message")))
+        reported = error if isinstance(error, BaseException) else RuntimeError(context.get("message"))
+        self._log_once("connection", reported)
 
-    def _warn(self, kind: str, error: BaseException) -> None:
-        if (kind, type(error)) not in self._warned:
-            self._warned.add((kind, type(error)))
-            _log.warning("the port of metrics goes on after a fault (%s): %s: %s", kind, type(error).__name__, error)
+    def _log_once(self, where: str, error: BaseException) -> None:
+        kind = (where, type(error))
+        if kind not in self._logged:
+            self._logged.add(kind)
+            _logger.warning(
+                "error in the metrics port (%s): %s: %s (the port keeps running; logged once)",
+                where,
+                type(error).__name__,
+                error,
+            )
 
     def drop_in_child(self) -> None:
-        # only the descriptors: the loop's own are shared with the parent, which goes on using them
+        # only the sockets: the loop's own descriptors are shared with the parent, which goes on using them
         self._thread = None
         self._socket.close()
         for connection in list(self._connections):
             connection.socket.close()
 
 
-def tls_context(certfile: str, keyfile: str | None, client_ca: str | None) -> ssl.SSLContext:
-    """TLS 1.2 or newer with our certificate; with ``client_ca``, only for clients with a certificate it signed."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(certfile, keyfile, password=lambda: "")  # an encrypted key must not ask the terminal
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"export.certfile and export.keyfile must be a certificate and its key in PEM without a password, "
-            f"got {certfile!r} and {keyfile!r} ({error})"
-        ) from error
-    if client_ca is not None:
-        try:
-            context.load_verify_locations(client_ca)
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"export.client_ca must be certificates in PEM, got {client_ca!r} ({error})") from error
-        context.verify_mode = ssl.CERT_REQUIRED
-    return context
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    family, kind, protocol, _, address = socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
-    listener = socket.socket(family, kind, protocol)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(1024)
-        listener.setblocking(False)
-    except OSError:
-        listener.close()
-        raise
-    return listener
-
-
-def _settle(future: asyncio.Future[Response], response: Response) -> None:
+def _set_response(future: asyncio.Future[Response], response: Response) -> None:
     if not future.done():
         future.set_result(response)
-
-
-def _let_others_run() -> None:
-    time.sleep(0.0001)  # 0 would often take the interpreter lock back before a waiting request has woken

@@ -1,4 +1,7 @@
-"""What the port knows of one model: a plain dictionary, published by whoever evaluates it, read by whoever serves."""
+"""What the port shows of one model: a plain dictionary that the evaluating process publishes and the serving one reads.
+
+Its keys are a file format: every snapshot file has all of them (`SnapshotFiles`).
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,13 @@ from typing import Any, Optional, TypedDict
 
 
 class FeatureSnapshot(TypedDict):
-    """Exact counts of one feature over all rows ever observed, beside the baseline's.
+    """Exact counts of one feature over all rows ever observed, beside those of the baseline.
 
-    Numeric: ``le`` upper bounds (without infinity), ``bucket`` cumulative counts per bound with the total last
-    (len(le) + 1), ``baseline_cdf`` shares of the baseline <= each bound (len(le)). Categorical: ``categories`` (at most
-    ``export.max_categories``, most frequent in the baseline first), ``counts`` and ``baseline_frequency`` of each, then
-    ``other`` (further categories of the baseline) and ``unseen`` (in no baseline). The fields of the other kind are
-    empty or 0.
+    Of a numeric feature: ``le`` upper bounds without infinity, ``bucket`` (len(le) + 1) cumulative counts with the
+    total last, ``baseline_cdf`` (len(le)) the baseline's share of values at or below each bound. Of a categorical one:
+    ``categories``, at most ``export.max_categories``, most frequent in the baseline first, with their ``counts`` and
+    ``baseline_frequency``; ``other`` counts the baseline's further categories, ``unseen`` those that it lacks. The
+    fields of the other kind are empty or 0. ``rejected`` counts values by the reason for which they were not used.
     """
 
     name: str
@@ -31,22 +34,24 @@ class FeatureSnapshot(TypedDict):
 
 
 class Snapshot(TypedDict):
-    """One model version. ``report`` is `Report.to_dict()` or ``None`` before the first evaluation."""
+    """One model version. ``report`` is `Report.to_dict()`, ``None`` before the first evaluation."""
 
     model_name: str
     model_version: str
     report: Optional[dict[str, Any]]
     features: list[FeatureSnapshot]
     baseline: dict[str, Any]
-    """sha256, created, rows, features"""
+    """sha256, created, rows and features (a number)"""
     rows_total: int
     rows_rejected: dict[str, int]
+    """by reason"""
     values_unknown: int
-    """values under names that are no features"""
+    """values whose name is not a feature"""
     errors: dict[str, int]
+    """by stage"""
     evaluation_seconds: float
     last_evaluation_timestamp_seconds: float
     observe_seconds: dict[str, Any]
-    """le: upper bounds in seconds (without infinity), counts: cumulative with the total last, sum: seconds"""
+    """le: upper bounds in seconds without infinity; counts: cumulative, with the total last; sum: seconds"""
     top_features: int
-    """0: all; else only so many features, the most important and all drifted ones, have per-feature series"""
+    """0: all features have series; n: only the n most important ones and all drifted ones"""

@@ -1,1 +1,1 @@
-"""Snapshots as Prometheus reads them."""
+"""Metrics: their table, and how they are written as text or collected by prometheus_client."""

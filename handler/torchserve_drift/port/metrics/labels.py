@@ -1,4 +1,4 @@
-"""Names and numbers as Prometheus has them: label values that are different where names are, bounds that join."""
+"""Names and numbers as Prometheus writes them: distinct label values for distinct names, bounds that join."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from prometheus_client.utils import floatToGoString
 
 @lru_cache(maxsize=10_000)
 def label(value: object) -> str:
-    """The value as text that UTF-8 can hold; lone surrogates, as JSON may bring them, are replaced."""
+    """The value as text that UTF-8 can encode; each lone surrogate, which JSON can contain, becomes U+FFFD."""
     return re.sub("[\ud800-\udfff]", "\ufffd", str(value))
 
 
-def distinct(names: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str]:
-    """A label for each different name, none twice nor in ``taken``, in the order of the names.
+def distinct_labels(names: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str]:
+    """A label for each distinct name, in the order of the names. No two are equal, and none is in ``taken``.
 
     Examples
     --------
-    >>> distinct(["a", "b", "a", "__other__"], taken=["__other__"])
+    >>> distinct_labels(["a", "b", "a", "__other__"], taken=["__other__"])
     {'a': 'a', 'b': 'b', '__other__': '__other___'}
     """
     used = set(taken)
@@ -35,18 +35,19 @@ def distinct(names: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str]:
     return labels
 
 
-def bound(value: float) -> str:
+def bound_label(value: float) -> str:
     """An upper bound as Prometheus itself writes it, so that ``le`` of gauges and of histograms join.
 
     Examples
     --------
-    >>> bound(2), bound(-1234567.0), bound(-0.0), bound(float("inf"))
+    >>> bound_label(2), bound_label(-1234567.0), bound_label(-0.0), bound_label(float("inf"))
     ('2.0', '-1.234567e+06', '0.0', '+Inf')
     """
-    text = number(abs(value))
+    # prometheus_client writes only positive numbers the way Prometheus does
+    text = sample_text(abs(value))
     return text if value >= 0 else "-" + text.lstrip("+")
 
 
-def number(value: float) -> str:
-    """A value in the spelling of prometheus_client."""
+def sample_text(value: float) -> str:
+    """The value of a sample as prometheus_client writes it."""
     return str(floatToGoString(value))  # type: ignore[no-untyped-call] # the library has no types here

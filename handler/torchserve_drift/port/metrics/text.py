@@ -1,146 +1,98 @@
-"""Snapshots as the page of metrics, in Prometheus' text format and in OpenMetrics."""
+"""Snapshots as a page of metrics, in Prometheus' text format or in OpenMetrics."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from operator import itemgetter
 from typing import Callable
 
-from prometheus_client.core import Metric
-
-from torchserve_drift.port.metrics.families import METRICS, MODEL_LABELS, PREFIX, Buckets, Family, Model
-from torchserve_drift.port.metrics.labels import label, number
+from torchserve_drift.port.metrics.families import METRICS, PREFIX, Family
+from torchserve_drift.port.metrics.labels import sample_text
+from torchserve_drift.port.metrics.samples import Sample, label_names, labelled_models, samples_of
 from torchserve_drift.port.snapshot import Snapshot
+from torchserve_drift.window.pacing import NO_PAUSE, Pace
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
-_PAUSE_EVERY = 60  # lines of 5 microseconds each: a third of a millisecond
-
-Sample = tuple[str, tuple[str, ...], float]
-"""The suffix of its name, the values of all its labels, and the value."""
 
 
-class SnapshotCollector:
-    """A prometheus_client collector over snapshots, for a registry of one's own; `render` writes the same, faster."""
+def content_type_for(accept: str) -> str:
+    """The content type of the format that an Accept header prefers: `OPENMETRICS`, or else `TEXT`.
 
-    def __init__(self, snapshots: Iterable[Snapshot]) -> None:
-        self._models = _models(snapshots)
-
-    def collect(self) -> Iterator[Metric]:
-        for name, family in METRICS.items():
-            metric = Metric(PREFIX + name.removesuffix("_total"), family.documentation, family.type)
-            for suffix, values, value in _samples(self._models, family):
-                labels = dict(zip(_label_names(family, suffix), values))
-                metric.add_sample(PREFIX + name + suffix, labels, value)
-            yield metric
-
-
-def _models(snapshots: Iterable[Snapshot]) -> list[Model]:
-    latest: dict[tuple[str, str], Snapshot] = {}
-    for snapshot in sorted(snapshots, key=lambda s: s["last_evaluation_timestamp_seconds"]):
-        latest[label(snapshot["model_name"]), label(snapshot["model_version"])] = snapshot
-    return [Model(latest[key]) for key in sorted(latest)]
-
-
-def _label_names(family: Family, suffix: str) -> tuple[str, ...]:
-    return (*MODEL_LABELS, *family.labels, *(["le"] if suffix == "_bucket" else []))
-
-
-def _samples(models: Iterable[Model], family: Family) -> Iterator[Sample]:
-    for model in models:
-        for values, value in family.rows(model):
-            labels = model.labels + values
-            if isinstance(value, Buckets):
-                yield from (("_bucket", (*labels, le), count) for le, count in zip(value.le, value.counts))
-                if value.sum is not None:  # OpenMetrics has a count only beside a sum; the last bucket is the count too
-                    yield "_count", labels, value.counts[-1]
-                    yield "_sum", labels, value.sum
-            else:
-                yield "", labels, value
-
-
-def accepted(header: str) -> str:
-    """The content type of the format that an Accept header prefers: `OPENMETRICS`, else `TEXT`.
-
-    Not prometheus_client's ``choose_encoder``: it fails on versions such as ``1.x``, and echoes any other in a header.
+    prometheus_client's ``choose_encoder`` is not used: it fails on versions such as ``1.x``, and it copies any other
+    version from the request into a header of the response.
 
     Examples
     --------
-    >>> accepted("application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,text/plain;q=0.5")
+    >>> content_type_for("application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,text/plain;q=0.5")
     'application/openmetrics-text; version=1.0.0; charset=utf-8'
-    >>> accepted("text/html, application/openmetrics-text;version=0.0.1")
+    >>> content_type_for("text/html, application/openmetrics-text;version=0.0.1")
     'text/plain; version=0.0.4; charset=utf-8'
     """
-    best, format_ = 0.0, TEXT
-    for clause in header.split(","):
-        media, _, parameters = clause.strip().lower().partition(";")
+    best_quality, preferred = 0.0, TEXT
+    for clause in accept.split(","):
+        media_type, _, parameters = clause.strip().lower().partition(";")
         values = dict(part.strip().partition("=")[::2] for part in parameters.split(";"))
-        offer = {"application/openmetrics-text": OPENMETRICS, "text/plain": TEXT}.get(media.strip())
+        offer = {"application/openmetrics-text": OPENMETRICS, "text/plain": TEXT}.get(media_type.strip())
         if offer == OPENMETRICS and values.get("version", "1.0.0") != "1.0.0":
             continue
-        if offer is not None and (weight := _weight(values.get("q", "1"))) > best:
-            best, format_ = weight, offer
-    return format_
+        if offer is not None and (quality := _quality(values.get("q", "1"))) > best_quality:
+            best_quality, preferred = quality, offer
+    return preferred
 
 
-def _weight(text: str) -> float:
+def _quality(text: str) -> float:
+    """The weight that a ``q`` parameter gives, in [0, 1]; 0, which refuses the format, where it is malformed."""
     return float(text) if re.fullmatch(r"[01](\.[0-9]{0,3})?", text) else 0.0
 
 
-def render(
-    snapshots: Iterable[Snapshot], accept: str = "", pause: Callable[[], None] = lambda: None
-) -> tuple[bytes, str]:
-    """The page of metrics in the format an Accept header asks for, and its content type.
+def render(snapshots: Iterable[Snapshot], accept: str = "", paced: Pace = NO_PAUSE) -> tuple[bytes, str]:
+    """The page of metrics in the format that an Accept header prefers, and its content type.
 
-    Of several snapshots of one model version the one evaluated last is shown.
+    Of several snapshots of one model version the page shows the one evaluated last. ``paced`` wraps the loop over
+    samples.
 
     Notes
     -----
-    Byte for byte what prometheus_client's ``generate_latest`` makes of `SnapshotCollector`, which takes 30 microseconds
-    a sample (2 seconds for 1,000 features and 3 windows) of an interpreter lock that predictions need; this takes 5.
-    ``pause`` is called every third of a millisecond, so that its caller can let go of the lock.
+    The page equals, byte for byte, what prometheus_client's ``generate_latest`` writes for a `DriftCollector`. It takes
+    2.5 microseconds per sample, the library's 10 (docs/decisions/0020): predictions need the interpreter meanwhile.
     """
-    content_type = accepted(accept)
+    content_type = content_type_for(accept)
     openmetrics = content_type == OPENMETRICS
-    models, escapes = _models(snapshots), _Escapes()
-    pages = [
-        _page(name, family, _samples(models, family), escapes, openmetrics=openmetrics, pause=pause)
+    models, escaped = labelled_models(snapshots), _EscapedTexts()
+    families = [
+        _family_text(name, family, paced(samples_of(models, family)), escaped, openmetrics=openmetrics)
         for name, family in METRICS.items()
     ]
-    return b"".join([*pages, b"# EOF\n"] if openmetrics else pages), content_type
+    return b"".join([*families, b"# EOF\n"] if openmetrics else families), content_type
 
 
-class _Escapes(dict[str, str]):
-    """Each text as it is written between quotes, found once a page."""
+class _EscapedTexts(dict[str, str]):
+    """Label value to its escaped form. A cache, since most label values occur many times on a page."""
 
     def __missing__(self, text: str) -> str:
         self[text] = escaped = text.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
         return escaped
 
 
-def _page(
-    name: str,
-    family: Family,
-    samples: Iterable[Sample],
-    escapes: _Escapes,
-    *,
-    openmetrics: bool,
-    pause: Callable[[], None],
+def _family_text(
+    name: str, family: Family, samples: Iterable[Sample], escaped: _EscapedTexts, *, openmetrics: bool
 ) -> bytes:
     title = PREFIX + (name.removesuffix("_total") if openmetrics else name)
     lines = [f"# HELP {title} {family.documentation}\n# TYPE {title} {family.type}\n"]
-    forms = {suffix: _form(name, family, suffix) for suffix in ("", "_bucket", "_count", "_sum")}
+    formats = {suffix: _line_format(name, family, suffix) for suffix in ("", "_bucket", "_count", "_sum")}
     for suffix, values, value in samples:
-        form, order = forms[suffix]
-        lines.append(form % (*map(escapes.__getitem__, order(values)), number(value)))
-        if not len(lines) % _PAUSE_EVERY:
-            pause()
+        line, sorted_by_name = formats[suffix]
+        lines.append(line % (*map(escaped.__getitem__, sorted_by_name(values)), sample_text(value)))
     return "".join(lines).encode()
 
 
-def _form(name: str, family: Family, suffix: str) -> tuple[str, Callable[[tuple[str, ...]], tuple[str, ...]]]:
-    """A line to be filled in with label values and number, and what brings the values into the order of the names."""
-    names = _label_names(family, suffix)
+def _line_format(name: str, family: Family, suffix: str) -> tuple[str, Callable[[tuple[str, ...]], tuple[str, ...]]]:
+    """A format string for a sample's line, and a function that sorts label values by the names of their labels.
+
+    Both are made once per metric instead of once per sample: this is where the time goes.
+    """
+    names = label_names(family, suffix)
     labels = ",".join(f'{label_name}="%s"' for label_name in sorted(names))
     return f"{PREFIX}{name}{suffix}{{{labels}}} %s\n", itemgetter(*sorted(range(len(names)), key=names.__getitem__))

@@ -1,1 +1,1 @@
-"""Snapshots as people read them."""
+"""The HTML page."""
