@@ -24,8 +24,8 @@ def composed(max_categories: int = 50) -> Snapshot:
     age[fields.BINS :] = 1  # one value in each bin
     city[fields.UNSEEN] = 7
     city[fields.CATEGORIES :] = 5, 6, 8
-    Counters(counters).reject("wrong_length", 9)
-    Counters(counters).error("fold")
+    Counters(counters).count_rejected("wrong_length", 9)
+    Counters(counters).count_error("fold")
     return compose_snapshot(
         model_name="m",
         model_version="2",

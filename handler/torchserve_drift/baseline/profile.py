@@ -10,7 +10,6 @@ from typing import Union
 import numpy as np
 import numpy.typing as npt
 
-from torchserve_drift.checks.catalogue import CATEGORICAL, NUMERIC, learnable_of
 from torchserve_drift.features.schema import Feature, Kind
 
 QUANTILE_LEVELS = (0.001, 0.005, 0.01, 0.025, *(i / 20 for i in range(1, 20)), 0.975, 0.99, 0.995, 0.999)
@@ -19,8 +18,8 @@ QUANTILE_LEVELS = (0.001, 0.005, 0.01, 0.025, *(i / 20 for i in range(1, 20)), 0
 MOST_EDGES = len(QUANTILE_LEVELS) + 1
 """Of `NumericBaseline.edges`: the distinct quantiles and the maximum."""
 
-NUMERIC_EFFECTS = learnable_of(NUMERIC)
-CATEGORICAL_EFFECTS = learnable_of(CATEGORICAL)
+NUMERIC_EFFECTS = ("ks", "mean", "std", "range", "missing")
+CATEGORICAL_EFFECTS = ("chi2", "frequency", "new_category", "missing")
 """The checks whose effects `variation` has, in the artifact's order."""
 
 MOST_SPANS = 100

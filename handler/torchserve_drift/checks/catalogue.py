@@ -172,11 +172,6 @@ def checks_of(kind: str) -> tuple[Check, ...]:
     return tuple(check for check in CHECKS.values() if kind in check.budget)
 
 
-def learnable_of(kind: str) -> tuple[str, ...]:
-    """Names of the checks of a kind whose effects in spans of training time a baseline holds, in the file's order."""
-    return tuple(check.name for check in checks_of(kind) if check.learning is not None)
-
-
 def min_effect_settings(*, of_all_features: bool) -> dict[str, MinEffect]:
     """The settings of one of the two sections, by their keys."""
     settings = (check.min_effect for check in CHECKS.values() if check.min_effect is not None)

@@ -10,7 +10,7 @@ from typing import Any, Callable, Optional
 from torchserve_drift.checks.catalogue import CHECKS, MinEffect, min_effect_settings
 from torchserve_drift.errors import ConfigError
 from torchserve_drift.settings import values
-from torchserve_drift.settings.values import Window
+from torchserve_drift.window.window import Window
 
 __all__ = ["POLICIES", "PREFIX", "Alarms", "Export", "Settings", "Window"]
 

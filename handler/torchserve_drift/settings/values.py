@@ -5,25 +5,13 @@ from __future__ import annotations
 import math
 import re
 import reprlib
-from dataclasses import dataclass
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 
 from torchserve_drift.errors import ConfigError
+from torchserve_drift.window.window import Window
 
 POLICIES = ("budget", "benjamini-hochberg", "bonferroni", "classic")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-
-
-@dataclass(frozen=True)
-class Window:
-    """The newest rows: those of the last ``seconds``, or the last ``rows``; exactly one of the two is set.
-
-    ``label`` is as the user wrote it, and names the window in reports and metrics.
-    """
-
-    label: str
-    seconds: Optional[float] = None
-    rows: Optional[int] = None
 
 
 _repr = reprlib.Repr()

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from torchserve_drift.settings.settings import Window
 from torchserve_drift.stats.arrays import Floats, Integers
+from torchserve_drift.window.window import Window
 
 
 class PaneGrid:

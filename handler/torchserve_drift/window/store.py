@@ -15,7 +15,6 @@ from typing import Callable, Optional
 import numpy as np
 
 from torchserve_drift.baseline.profile import Profile
-from torchserve_drift.settings.settings import Window
 from torchserve_drift.stats.arrays import Floats
 from torchserve_drift.window.coding import codes_for
 from torchserve_drift.window.counters import LENGTH
@@ -26,6 +25,7 @@ from torchserve_drift.window.process_lock import drop_in_children
 from torchserve_drift.window.segment import HEADER_BYTES, SegmentView, header, size_of
 from torchserve_drift.window.segment_files import SegmentDirectory, SegmentFile
 from torchserve_drift.window.tally import Tallier
+from torchserve_drift.window.window import Window
 from torchserve_drift.window.writer import Bytes, SegmentWriter
 
 _logger = logging.getLogger("torchserve_drift")
