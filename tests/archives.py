@@ -14,7 +14,7 @@ from torchserve_drift.mar.archive import Options, build_archive
 PROBE = """\
 import os, sys
 import torchserve_drift
-from torchserve_drift.handler import mixin as handler
+from torchserve_drift import handler
 
 
 class Probe(handler.DriftHandler):

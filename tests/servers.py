@@ -99,16 +99,40 @@ def wait_for(what: str, probe: Callable[[], T], timeout: float = 30, interval: f
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of the loopback interface that nobody listens on."""
-    with contextlib.ExitStack() as held:
-        ports: list[int] = []
-        while len(ports) < count:
-            candidate = held.enter_context(socket.socket())
-            port = _LOWEST_PORT + random.randrange(_PORTS)
-            with contextlib.suppress(OSError):
-                candidate.bind(("127.0.0.1", port))
-                ports.append(port)
-        return ports
+    """Ports of the loopback interface that nobody listens on.
+
+    They are reserved for this process until it ends: tests that run in other processes at the same time, of this run or
+    of another one, get other ports.
+    """
+    ports: list[int] = []
+    while len(ports) < count:
+        port = _LOWEST_PORT + random.randrange(_PORTS)
+        if _reserve(port) and _is_free(port):
+            ports.append(port)
+    return ports
+
+
+def _reserve(port: int) -> bool:
+    """Whether this process now has the name for ``port`` that only one process of a host can have.
+
+    The name is an abstract address of a Unix socket: the kernel gives it to one socket at a time, and releases it with
+    the process, so that no file is left behind.
+    """
+    reservation = socket.socket(socket.AF_UNIX)
+    try:
+        reservation.bind(f"\0torchserve-drift-tests-{port}")
+    except OSError:
+        reservation.close()
+        return False
+    reservation.detach()  # stays open until the process ends
+    return True
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as candidate, contextlib.suppress(OSError):
+        candidate.bind(("127.0.0.1", port))
+        return True
+    return False
 
 
 @contextlib.contextmanager

@@ -231,7 +231,7 @@ def test_without_a_baseline_lists_of_numbers_are_served(
     handler = model.handler(drift={"baseline": "a\0b"} if damage == "not a file name" else DRIFT)
     errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
     assert len(errors) == 2
-    assert errors[1].startswith("features have no names or order, only lists of numbers can be served: ")
+    assert errors[1].startswith("the baseline's features are not known, only lists of numbers can be served: ")
     answers, statuses = ask(
         model, handler, [{"body": [1, 2, 3, 4]}, {"body": {"instances": [[1, 1, 1, None]]}}, {"body": ROW}]
     )

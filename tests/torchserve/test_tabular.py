@@ -159,7 +159,7 @@ def test_the_rows_make_p_values_of_all_sizes():
 def test_both_workers_answered_from_the_archive_alone(served):
     assert len({answer["pid"] for answer in served.answers}) == 2
     files = {Path(file) for answer in served.answers for file in answer["files"]}
-    assert {file.name for file in files} == {"__init__.py", "handler.py"}
+    assert {file.parts[-2:] for file in files} == {("torchserve_drift", "__init__.py"), ("handler", "__init__.py")}
     assert all(file.is_relative_to(served.server.home / "models") for file in files)
     assert {tuple(answer["unwanted"]) for answer in served.answers} == {()}
 

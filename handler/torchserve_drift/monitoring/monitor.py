@@ -16,8 +16,9 @@ import numpy.typing as npt
 
 from torchserve_drift.baseline.baseline import Baseline
 from torchserve_drift.errors import DriftError, FeatureError
-from torchserve_drift.features.encoding import Floats, RowEncoder
+from torchserve_drift.features.encoding import RowEncoder
 from torchserve_drift.settings.settings import Settings
+from torchserve_drift.stats.arrays import Floats
 from torchserve_drift.verdicts.budget import Budget, parts_of
 from torchserve_drift.verdicts.judge import Level, WindowEvidence, budget_level, common_level, judge
 from torchserve_drift.verdicts.min_effects import require_learnable
