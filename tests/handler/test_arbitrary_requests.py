@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hostile import BODIES
+from hostile_bodies import BODIES
 from inprocess import DRIFT, Model, row_of, sent_back, served
 from processes import resident_bytes
 from profiles import baseline

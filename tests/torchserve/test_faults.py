@@ -21,12 +21,13 @@ from typing import Any, Optional
 
 import pytest
 
-from hostile import BODIES
+from hostile_bodies import BODIES
+from metrics_port import ScrapeWatch, scrape, shown_models, value
 from processes import listeners
 from profiles import baseline
-from servers import TorchServe, free_ports, torchserve, wait_for
+from servers import TorchServe, free_ports, manage, scale, torchserve, wait_for
+from sum_model import COLUMNS, Row, archive, p_values, request_rows
 from torchserve_drift import Monitor
-from watched import COLUMNS, Row, Watch, archive, manage, p_values, request_rows, scale, scrape, shown_models, value
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.faults]
 
@@ -182,7 +183,7 @@ class Load:
             run.result()
 
 
-def check_promises(port: int, load: Load, watch: Watch, handed_on: int = 0) -> None:
+def check_promises(port: int, load: Load, watch: ScrapeWatch, handed_on: int = 0) -> None:
     """Every row that was answered is counted, and of those that were sent and not answered, each at most once.
 
     TorchServe hands the request of a worker that it stops by scaling to another one: ``handed_on`` may count twice.
@@ -216,9 +217,9 @@ def settled_total(port: int) -> Optional[float]:
 
 
 @pytest.fixture
-def loaded(server: TorchServe, port: int) -> Iterator[tuple[Load, Watch]]:
+def loaded(server: TorchServe, port: int) -> Iterator[tuple[Load, ScrapeWatch]]:
     with registered(server, "sum.mar", 2):
-        load, watch = Load(server), Watch(port)
+        load, watch = Load(server), ScrapeWatch(port)
         try:
             yield load, watch
         finally:

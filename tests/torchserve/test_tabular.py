@@ -98,7 +98,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     store = tmp_path_factory.mktemp("store")
     (port,) = free_ports(1)
     drift = {"windows": list(WINDOWS), "evaluate_every": "500ms", "export": {"address": f"127.0.0.1:{port}"}}
-    archives.tabular(store, training_columns(), drift, batchSize=4, maxBatchDelay=5)
+    archives.probe_archive(store, training_columns(), drift, batchSize=4, maxBatchDelay=5)
     with torchserve(store, {"tabular": "tabular.mar"}) as server:
         rows = request_rows()
         with ThreadPoolExecutor(8) as pool:
