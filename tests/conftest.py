@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -24,23 +25,30 @@ settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say which tests share a process when they run side by side (`pytest -n 2 --dist loadgroup`).
+_WITH_SERVERS = ("tests/torchserve/", "tests/scripts/test_soak.py")
 
-    All tests that start a real server run one after another in one process: they measure how long a server takes, and
-    two servers at once would take each other's time. They come first, because together they take longest. Every other
-    module is a group of its own, so that its fixtures are made once.
+
+@pytest.hookimpl(optionalhook=True)  # a hook of pytest-xdist, which is not needed to run the tests
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Say which tests share a process when they run side by side (`pytest -n 2`).
+
+    Each module is run by one process, so that its fixtures are made once. All modules that start TorchServe are run by
+    the same process, one after another: they measure how long a server takes, and two servers at once would take each
+    other's time.
     """
-    if "PYTEST_XDIST_WORKER" not in os.environ:
-        return
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("servers" if _starts_server(item) else str(item.path)))
-    items.sort(key=lambda item: not _starts_server(item))
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):  # type: ignore[misc] # xdist's marks for groups do not work with pytest 9.2
+        def _split_scope(self, nodeid: str) -> str:
+            return "with servers" if nodeid.startswith(_WITH_SERVERS) else str(super()._split_scope(nodeid))
+
+    return Scheduling(config, log)
 
 
-def _starts_server(item: pytest.Item) -> bool:
-    return any(item.get_closest_marker(name) is not None for name in ("server", "prometheus"))
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the tests that start TorchServe when they run side by side: together they take longest."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: not item.nodeid.startswith(_WITH_SERVERS))
 
 
 @pytest.fixture(scope="session", autouse=True)
