@@ -1,4 +1,4 @@
-"""Archives whose baseline or settings somebody broke, in a real TorchServe: they serve, the sound one is watched."""
+"""Archives with a broken baseline or settings in a real TorchServe: all are served, the sound one is monitored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real Prometheus scrapes a real TorchServe, and is asked what drifted."""
+"""A real Prometheus scrapes a real TorchServe, and is queried for drift."""
 
 from __future__ import annotations
 
