@@ -1,4 +1,4 @@
-"""Archives of a tiny model with drift monitoring, for tests that serve it."""
+"""Archives of a tiny model that is served with drift monitoring, and whose answers tell where they come from."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torchserve_drift.mar.archive import Options, build_archive
 PROBE = """\
 import os, sys
 import torchserve_drift
-from torchserve_drift.handler import mixin as handler
+from torchserve_drift import handler
 
 
 class Probe(handler.DriftHandler):
@@ -26,11 +26,11 @@ class Probe(handler.DriftHandler):
         }
         return [{**about, "answer": answer} for answer in super().postprocess(data)]
 """
-"""A handler whose answers also say where they come from."""
+"""A handler whose answers also hold its process, its package's files, and modules that serving must not load."""
 
 
 def save_model(path: Path) -> None:
-    """A TorchScript model that answers each row with the sum of its numbers, missing ones counting as 0."""
+    """Write a TorchScript model that answers each row with the sum of its numbers; missing ones count as 0."""
     import torch
 
     class Sum(torch.nn.Module):
@@ -42,10 +42,10 @@ def save_model(path: Path) -> None:
         torch.jit.script(Sum()).save(str(path))
 
 
-def tabular(folder: Path, columns: Mapping[str, Sequence[Any]], drift: Mapping[str, Any], **model: Any) -> Path:
-    """An archive `tabular.mar` in ``folder``, with a baseline of ``columns`` and the settings ``drift``.
+def probe_archive(folder: Path, columns: Mapping[str, Sequence[Any]], drift: Mapping[str, Any], **model: Any) -> Path:
+    """Write an archive `tabular.mar` in ``folder``, with a baseline of ``columns`` and the settings ``drift``.
 
-    Its answers are those of `PROBE`; ``model`` are further keys of model-config.yaml.
+    Its handler is that of `PROBE`; ``model`` holds more keys of model-config.yaml.
     """
     work = folder / "work"
     work.mkdir()

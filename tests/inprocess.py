@@ -1,4 +1,4 @@
-"""Handlers in this process, with TorchServe's own context, base handler and metrics, and a real TorchScript model."""
+"""Runs handlers in this process, with TorchServe's own context, base handler and metrics, and a TorchScript model."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ COLUMNS = {
     "height": np.arange(1000.0),
 }
 DRIFT = {"windows": ["1h"], "min_rows": 1, "evaluate_every": "1h", "export": {"address": "127.0.0.1:0"}}
-"""Nobody waits for the background thread: it evaluates once, and then not while a test runs."""
+"""The background thread evaluates once at the start, and not again during a test."""
 
 
 class Model:
-    """A model's directory, and the handlers that were initialised from it."""
+    """The directory of a model, and the handlers that were initialised from it."""
 
     def __init__(self, path: Path, columns: Mapping[str, Any] = COLUMNS) -> None:
         self.path = path
@@ -70,7 +70,7 @@ class Model:
 
 @contextlib.contextmanager
 def served(folder: Path, columns: Mapping[str, Any] = COLUMNS) -> Iterator[Model]:
-    """A model in ``folder``, whose handlers share state there and nowhere else."""
+    """A model in ``folder``. Its handlers share their state in ``folder`` only."""
     with pytest.MonkeyPatch.context() as patch:
         (folder / "tmp").mkdir()
         patch.setattr(tempfile, "tempdir", str(folder / "tmp"))
@@ -83,7 +83,7 @@ def served(folder: Path, columns: Mapping[str, Any] = COLUMNS) -> Iterator[Model
 
 
 def row_of(body: bytes, content_type: str) -> dict[str, Any]:
-    """A request as TorchServe's worker hands it to a handler."""
+    """A request in the form in which TorchServe's worker passes it to a handler."""
     if content_type == "application/json":
         with contextlib.suppress(ValueError, RecursionError):
             return {"body": json.loads(body.decode("utf-8"))}
@@ -94,7 +94,7 @@ def row_of(body: bytes, content_type: str) -> dict[str, Any]:
 
 
 def sent_back(model: Model, handler: Any, requests: Sequence[Any]) -> bytes:
-    """What the worker sends back for a batch: statuses, headers and bodies, byte for byte."""
+    """The bytes that the worker sends back for a batch: statuses, headers and bodies."""
     context = model.context()
     context.request_processor = [RequestProcessor({}) for _ in requests]
     context.request_ids = context.metrics.request_ids = {i: str(i) for i in range(len(requests))}
@@ -105,7 +105,7 @@ def sent_back(model: Model, handler: Any, requests: Sequence[Any]) -> bytes:
 def ask(
     model: Model, handler: Any, requests: Sequence[Any], headers: Optional[Mapping[str, str]] = None
 ) -> tuple[Any, list[int]]:
-    """The answers to a batch, and the status of each request, as TorchServe's service would send them."""
+    """The answers to a batch and the status of each request, as TorchServe's service makes them."""
     context = model.context()
     context.request_processor = [RequestProcessor(dict(headers or {})) for _ in requests]
     context.request_ids = context.metrics.request_ids = {i: str(i) for i in range(len(requests))}

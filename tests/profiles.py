@@ -1,4 +1,4 @@
-"""Baselines made in memory, by the definition, for tests of everything downstream of the artifact."""
+"""Baselines computed in memory, by the definition of each field, for tests of all that reads a baseline."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def categorical(name: str, values: Sequence[Any], importance: float = 1.0) -> Ca
 
 
 def baseline(columns: Mapping[str, Sequence[Any]]) -> Baseline:
-    """Columns of numbers are numeric, all others categorical."""
+    """A baseline of ``columns``: those of numbers are numeric features, all others categorical ones."""
     share = 1 / len(columns)
     features = tuple(
         numeric(name, values, share) if np.asarray(values).dtype.kind in "fiu" else categorical(name, values, share)

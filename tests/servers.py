@@ -1,6 +1,6 @@
-"""A real TorchServe and a real Prometheus, each in its own temporary directory and on free ports.
+"""Starts a real TorchServe and a real Prometheus, each in its own temporary directory and on free ports.
 
-Nothing outlives its context manager: neither a process nor a file.
+When the context manager ends, no process and no file is left.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _LOWEST_PORT, _PORTS = 20_000, 12_000  # below the ports that the kernel gives t
 
 @dataclass(frozen=True)
 class TorchServe:
-    """A running TorchServe; addresses are URLs without a slash at the end. ``home`` holds its files and ``log``."""
+    """A running TorchServe. Its addresses are URLs without a slash at the end; its files and log are in ``home``."""
 
     inference: str
     management: str
@@ -51,7 +51,7 @@ class TorchServe:
         return json.loads(fetch(f"{self.management}/models/{model}{query}"))
 
     def worker_pids(self, model: str) -> list[int]:
-        """The processes of the workers that are ready."""
+        """The process identifiers of the workers that are ready."""
         return [w["pid"] for w in self.describe(model)[0]["workers"] if w["status"] == "READY" and w["pid"] > 0]
 
 
@@ -62,20 +62,20 @@ class Prometheus:
     url: str
 
     def query(self, expression: str) -> list[tuple[dict[str, str], float]]:
-        """Labels and value of each series that ``expression`` gives now."""
+        """The labels and the current value of each series that ``expression`` selects."""
         quoted = urllib.parse.quote(expression)
         answer = json.loads(fetch(f"{self.url}/api/v1/query?query={quoted}"))
         return [(series["metric"], float(series["value"][1])) for series in answer["data"]["result"]]
 
     def value(self, expression: str) -> Optional[float]:
-        """The value of the one series that ``expression`` gives; ``None`` where there is none."""
+        """The value of the only series that ``expression`` selects; ``None`` if it selects none."""
         found = self.query(expression)
         assert len(found) <= 1, f"one series expected from {expression}, got {found}"
         return found[0][1] if found else None
 
 
 def fetch(url: str, body: Optional[str] = None, timeout: float = 10) -> str:
-    """The body of an HTTP answer; with ``body``, of a POST of JSON."""
+    """The body of the answer to a GET, or with ``body``, which is JSON, to a POST."""
     data = None if body is None else body.encode()
     request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=timeout) as response:
@@ -84,7 +84,10 @@ def fetch(url: str, body: Optional[str] = None, timeout: float = 10) -> str:
 
 
 def wait_for(what: str, probe: Callable[[], T], timeout: float = 30, interval: float = 0.05) -> T:
-    """The first true answer of ``probe``, asked again and again; a connection refused counts as not yet."""
+    """Call ``probe`` every ``interval`` seconds until its result is true, and return that.
+
+    An `OSError`, such as a refused connection, counts as false. `TimeoutError` is raised after ``timeout`` seconds.
+    """
     deadline = time.monotonic() + timeout
     last: object = None
     while time.monotonic() < deadline:
@@ -99,16 +102,40 @@ def wait_for(what: str, probe: Callable[[], T], timeout: float = 30, interval: f
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of the loopback interface that nobody listens on."""
-    with contextlib.ExitStack() as held:
-        ports: list[int] = []
-        while len(ports) < count:
-            candidate = held.enter_context(socket.socket())
-            port = _LOWEST_PORT + random.randrange(_PORTS)
-            with contextlib.suppress(OSError):
-                candidate.bind(("127.0.0.1", port))
-                ports.append(port)
-        return ports
+    """Ports of the loopback interface that nobody listens on.
+
+    They are reserved for this process until it ends: tests that run in other processes at the same time, of this run or
+    of another one, get other ports.
+    """
+    ports: list[int] = []
+    while len(ports) < count:
+        port = _LOWEST_PORT + random.randrange(_PORTS)
+        if _reserve(port) and _is_free(port):
+            ports.append(port)
+    return ports
+
+
+def _reserve(port: int) -> bool:
+    """Whether this process now has the name for ``port`` that only one process of a host can have.
+
+    The name is an abstract address of a Unix socket: the kernel gives it to one socket at a time, and releases it with
+    the process, so that no file is left behind.
+    """
+    reservation = socket.socket(socket.AF_UNIX)
+    try:
+        reservation.bind(f"\0torchserve-drift-tests-{port}")
+    except OSError:
+        reservation.close()
+        return False
+    reservation.detach()  # stays open until the process ends
+    return True
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as candidate, contextlib.suppress(OSError):
+        candidate.bind(("127.0.0.1", port))
+        return True
+    return False
 
 
 @contextlib.contextmanager
@@ -119,10 +146,10 @@ def torchserve(
     environ: Optional[Mapping[str, str]] = None,
     timeout: float = 120,
 ) -> Iterator[TorchServe]:
-    """A TorchServe that has loaded ``models`` (name to archive in ``model_store``), with all their workers ready.
+    """Start a TorchServe with ``models`` (name to archive in ``model_store``), and wait until all workers are ready.
 
-    ``config`` goes over the addresses in config.properties, ``environ`` over this process's environment, from which
-    PYTHONPATH and the plugin's own variables are taken out: the package comes from the archive.
+    ``config`` adds lines to config.properties. ``environ`` adds variables to the environment, which is this process's
+    without PYTHONPATH and the plugin's own variables, so that the package comes from the archive.
     """
     with _home("ts-") as home:
         inference, management, metrics, grpc_inference, grpc_management = free_ports(5)
@@ -132,7 +159,7 @@ def torchserve(
             "metrics_address": f"http://127.0.0.1:{metrics}",
             "grpc_inference_port": str(grpc_inference),
             "grpc_management_port": str(grpc_management),
-            "vmargs": "-XX:-UsePerfData",  # else a killed Java leaves a file in /tmp
+            "vmargs": "-XX:-UsePerfData",  # else Java leaves a file in /tmp when it is killed
             **(config or {}),
         }
         properties_file = home / "config.properties"
@@ -152,10 +179,28 @@ def torchserve(
             yield server
 
 
+def manage(server: TorchServe, method: str, path: str, timeout: float = 90) -> str:
+    """Send a request to the management API; ``path`` is the part after ``/models``."""
+    request = urllib.request.Request(f"{server.management}/models{path}", method=method)
+    with urllib.request.urlopen(request, timeout=timeout) as response:
+        return str(response.read().decode())
+
+
+def scale(server: TorchServe, model: str, workers: int) -> None:
+    """Give ``model`` exactly so many workers, and wait until they are ready.
+
+    TorchServe's `synchronous=true` is not used: it blocks one of the few threads that answer requests.
+    """
+    manage(server, "PUT", f"/{model}?min_worker={workers}&max_worker={workers}")
+    wait_for(f"{workers} workers", lambda: len(server.worker_pids(model)) == workers, 90)
+
+
 @contextlib.contextmanager
 def prometheus(targets: Sequence[str], interval: str = "1s", timeout: float = 30, **job: Any) -> Iterator[Prometheus]:
-    """A Prometheus that scrapes ``targets`` (``host:port``) every ``interval``; ``job`` are further keys, such as of
-    TLS."""
+    """Start a Prometheus that scrapes ``targets`` (``host:port``) every ``interval``.
+
+    ``job`` holds more keys of the scrape configuration, such as those of TLS.
+    """
     with _home("prom-") as home:
         jobs = [{"job_name": "torchserve-drift", "static_configs": [{"targets": list(targets)}], **job}]
         settings = {"global": {"scrape_interval": interval, "scrape_timeout": interval}, "scrape_configs": jobs}
@@ -175,7 +220,7 @@ def has_prometheus() -> bool:
 
 @contextlib.contextmanager
 def _home(prefix: str) -> Iterator[Path]:
-    # short names: the workers' sockets lie in it, and a socket's path has at most 107 characters
+    # The name is short: the workers' sockets are in this directory, and a socket's path has at most 107 characters.
     home = Path(tempfile.mkdtemp(prefix=prefix))
     try:
         yield home
@@ -185,7 +230,7 @@ def _home(prefix: str) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _process(command: list[str], home: Path, environ: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that leads its own session, ended with all that it started."""
+    """Start a process that leads its own session; at the end it and all processes that it started are ended."""
     with (
         (home / "log").open("wb") as log,
         subprocess.Popen(

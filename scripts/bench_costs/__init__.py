@@ -1,1 +1,1 @@
-"""What monitoring costs, measured: `python -m bench_costs`."""
+"""Measures what monitoring costs: `python -m bench_costs`."""

@@ -1,4 +1,4 @@
-"""Prints every table; `--quick` with fewer rounds and rows."""
+"""Prints all tables; `--quick` takes fewer rounds and rows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from bench_costs import evaluate, memory, observe
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="What monitoring costs, beside plain copies and SciPy.")
+    parser = argparse.ArgumentParser(
+        description="Measures what monitoring costs, compared with plain copies and SciPy."
+    )
     parser.add_argument("--quick", action="store_true", help="fewer rounds, a million rows instead of ten")
     parser.add_argument("--json", action="store_true", help="the tables as JSON")
     arguments = parser.parse_args()

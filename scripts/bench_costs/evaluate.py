@@ -1,4 +1,4 @@
-"""One evaluation, all checks of all features, beside sorting and searching the same columns and a loop over SciPy."""
+"""One evaluation of all checks, compared with sorting and searching the same columns and with a loop over SciPy."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def _row(features: int, rounds: int) -> dict[str, object]:
     def scipy_loop() -> list[float]:
         return [stats.ks_2samp(s, c, method="asymp").pvalue for s, c in zip(samples, columns)]
 
-    contenders = {"sort": sort_and_search, "scipy": scipy_loop, "evaluate": numbers.evaluate}
-    contenders["categories"] = categories.evaluate
-    found = medians(contenders, rounds=rounds, seconds=0.0)
+    candidates = {"sort": sort_and_search, "scipy": scipy_loop, "evaluate": numbers.evaluate}
+    candidates["categories"] = categories.evaluate
+    found = medians(candidates, rounds=rounds, seconds=0.0)
     return {
         "features": str(features),
         "sort + searchsorted": f"{np.median(found['sort']) * 1e3:.1f}",
@@ -59,7 +59,7 @@ def _row(features: int, rounds: int) -> dict[str, object]:
 
 
 def _monitor(baseline: Baseline, rows: np.ndarray) -> Monitor:
-    """One that has seen ``rows`` spread over all panes of its window, and looked at them once."""
+    """A monitor that recorded ``rows``, spread over all panes of its window, and evaluated them once."""
     now = 0.0
     monitor = Monitor(baseline, {"windows": ["1h"]}, clock=lambda: now, seed=0)
     for block in np.array_split(rows, PANES):

@@ -1,4 +1,4 @@
-"""The windows' memory: fixed at start, within its bound, and not growing with the rows."""
+"""The memory of windows: fixed at the start, within its bound, and not growing with the number of rows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _BATCH = 2_000
 
 
 def sizes() -> list[dict[str, object]]:
-    """Bytes of one worker's windows under the default settings, beside the bound."""
+    """The size of one worker's windows with the default settings, and its upper bound."""
     rows: list[dict[str, object]] = []
     for features in (5, 20, 100, 1000):
         monitor = Monitor(normal_baseline(features), seed=0)
@@ -32,7 +32,7 @@ def sizes() -> list[dict[str, object]]:
 
 
 def growth(total: int) -> list[dict[str, object]]:
-    """Resident memory of this process at points of a run of ``total`` rows of 20 features."""
+    """The resident memory of this process at several points of a run of ``total`` rows of 20 features."""
     monitor = Monitor(normal_baseline(20), clock=time.time, seed=0)
     rng = np.random.default_rng(3)
     batches = [rng.standard_normal((_BATCH, 20)) for _ in range(16)]

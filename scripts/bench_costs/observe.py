@@ -1,4 +1,4 @@
-"""The request path: `Monitor.observe` of one batch, as an array or as columns, beside its copy into a ring buffer."""
+"""The request path: `Monitor.observe` of a batch, as an array or as columns, compared with a copy into a ring."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def _row(rows: int, features: int, rounds: int) -> dict[str, object]:
     batch = np.random.default_rng(1).standard_normal((rows, features)).astype(np.float32)
     columns = {f"x{i}": np.ascontiguousarray(batch[:, i]) for i in range(features)}
     monitor = Monitor(normal_baseline(features), {"windows": ["1h"]}, seed=0)
-    contenders = {
+    candidates = {
         "copy": _copier(batch),
         "observe": _kept_empty(monitor, lambda: monitor.observe(columns), rows),
         "rows": _kept_empty(monitor, lambda: monitor.observe(batch), rows),
     }
-    found = medians(contenders, rounds=rounds, seconds=0.02)
+    found = medians(candidates, rounds=rounds, seconds=0.02)
     return {
         "batch": f"{rows} x {features}",
         "copy": f"{np.median(found['copy']) * 1e6:.2f}",
@@ -54,7 +54,7 @@ def _copier(batch: np.ndarray) -> Callable[[], None]:
 
 
 def _kept_empty(monitor: Monitor, work: Callable[[], None], rows: int) -> Callable[[], None]:
-    """``work``, with the ring released as the background thread's folds do, outside of the request path."""
+    """``work`` with a ring that is emptied from time to time, as the background thread does with its folds."""
     arrays, calls = monitor.store.writer.arrays, [0]
     often = max(1, monitor.store.layout.ring_rows // rows // 2)
 

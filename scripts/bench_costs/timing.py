@@ -1,4 +1,4 @@
-"""Interleaved timings: every contender runs in every round, so that a machine's moods hit all of them alike."""
+"""Interleaved timings: all candidates run in every round, so that changes of the machine's speed affect all equally."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Callable
 Work = Callable[[], object]
 
 
-def medians(contenders: Mapping[str, Work], *, rounds: int, seconds: float) -> dict[str, list[float]]:
-    """Seconds a call of each contender, one figure a round; each measured for about ``seconds`` a round."""
-    calls = {name: _calls(work, seconds) for name, work in contenders.items()}
-    found: dict[str, list[float]] = {name: [] for name in contenders}
+def medians(candidates: Mapping[str, Work], *, rounds: int, seconds: float) -> dict[str, list[float]]:
+    """Seconds per call of each candidate, one figure per round; each runs for about ``seconds`` in a round."""
+    calls = {name: _calls(work, seconds) for name, work in candidates.items()}
+    found: dict[str, list[float]] = {name: [] for name in candidates}
     gc.collect()
     gc.disable()
     try:
         for _ in range(rounds):
-            for name, work in contenders.items():
+            for name, work in candidates.items():
                 began = time.perf_counter()
                 for _ in range(calls[name]):
                     work()
@@ -30,7 +30,7 @@ def medians(contenders: Mapping[str, Work], *, rounds: int, seconds: float) -> d
 
 
 def ratio(found: Mapping[str, list[float]], name: str, floor: str) -> float:
-    """The median over the rounds of ``name`` / ``floor``, both of one round."""
+    """The median over all rounds of ``name`` divided by ``floor`` in the same round."""
     return statistics.median(a / b for a, b in zip(found[name], found[floor]))
 
 

@@ -1,1 +1,1 @@
-"""The demo: a model of late flights, trained on 2013, meets the flights of 2023."""
+"""The demo: a model of late flights is trained on flights of 2013, and then serves flights of 2023."""

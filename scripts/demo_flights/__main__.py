@@ -39,7 +39,7 @@ drift:
     address: "127.0.0.1:{port}"
 """
 
-# wide enough for a line of the tables also when piped
+# When the output is piped, rich would cut the tables to 80 columns.
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
 
 
@@ -47,7 +47,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/demo", description=flights.__doc__)
     parser.add_argument("--keep", action="store_true", help="leave the servers running until Ctrl-C")
     keep = parser.parse_args().keep
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds: the servers end with the demo
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exception, so that the servers are ended
     with tempfile.TemporaryDirectory(prefix="demo-") as folder:
         return run(Path(folder), keep)
 
@@ -75,14 +75,14 @@ def run(folder: Path, keep: bool) -> int:
 
 
 def prepare(folder: Path, training: Sequence[Flight], port: int) -> None:
-    """From flights to an archive, with the commands that a user would run."""
+    """Make an archive from the flights, with the commands that a user would run."""
     step(f"Training on {len(training):,} flights of 2013: late by more than {flights.LATE_MINUTES} minutes or not?")
     flights.write_csv(folder / "training.csv", training)
     (folder / "model-config.yaml").write_text(CONFIG.format(port=port, window=WINDOW, all=ALL))
     build = ("baseline", "training.csv", "-o", "flights.safetensors", "--label", flights.LABEL)
-    command(
-        folder, *build, quiet=True
-    )  # for the order and categories of the features; importance needs the model first
+    # The model needs the order and the categories of the features, and the importance of features needs the model: so
+    # the baseline is built twice.
+    command(folder, *build, quiet=True)
     baseline = Baseline.load(folder / "flights.safetensors")
     trained = model.train(training, baseline, folder / "model.pt")
     model.write_importance(folder / "importance.json", trained, training, baseline.schema)
@@ -117,7 +117,7 @@ def serving(folder: Path, port: int) -> Iterator[tuple[TorchServe, Series]]:
 
 
 def act(server: TorchServe, series: Series, rows: Sequence[Flight], before: int, title: str) -> set[str]:
-    """Replay, wait until an evaluation covers every row, show it; returns the features that drifted."""
+    """Replay flights, wait until an evaluation covers all of them, show it, and return the features that drifted."""
     step(f"Replaying {title}")
     probabilities, median_seconds = replay(server.inference, NAME, rows)
     expected = before + len(rows)
@@ -130,7 +130,7 @@ def act(server: TorchServe, series: Series, rows: Sequence[Flight], before: int,
 
 
 def name_unseen(folder: Path, rows: Sequence[Flight]) -> None:
-    """Categories of requests never leave through the port: the rows themselves, checked offline, name them."""
+    """Show the unknown categories by a check of the rows themselves: the port never shows categories of requests."""
     step("Which carriers are new? The same checks, offline, on the rows just sent:")
     flights.write_csv(folder / "rows.csv", [flights.features(flight) for flight in rows])
     answer = json.loads(command(folder, "check", "flights.safetensors", "rows.csv", "--json", quiet=True, codes=(0, 1)))

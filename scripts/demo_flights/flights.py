@@ -1,4 +1,4 @@
-"""The flights: which columns the model sees, and which rows go where."""
+"""The flights: the columns that the model gets, and how the rows are divided."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Union
 CATEGORICAL = ("carrier", "origin", "dest")
 LABEL = "late"
 LATE_MINUTES = 15
-# known only after the flight, or (the year) what the model must not lean on
+# Columns that are known only after the flight, and the year, which the model must not use.
 _HIDDEN = ("year", "dep_delay", "arr_delay", "air_time")
 
 Flight = dict[str, Union[float, int, str, None]]
 
 
 def load(path: Path) -> tuple[list[Flight], list[Flight]]:
-    """The flights of 2013 and of 2023, each in a random order that is always the same."""
+    """The flights of 2013 and of 2023, each in a random order that is the same in every run."""
     by_year: dict[str, list[Flight]] = {"2013": [], "2023": []}
     with gzip.open(path, "rt", newline="") as file:
         for row in csv.DictReader(file):
@@ -31,7 +31,7 @@ def load(path: Path) -> tuple[list[Flight], list[Flight]]:
 
 
 def features(flight: Flight) -> Flight:
-    """What the model gets to see: the body of a request."""
+    """The features of the flight as the body of a request."""
     return {name: value for name, value in flight.items() if name != LABEL}
 
 

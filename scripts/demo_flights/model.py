@@ -1,4 +1,4 @@
-"""A small network on the features in the order of the baseline, and what each feature is worth to it."""
+"""A small network that predicts late flights, and how important each feature is for it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class LateFlights(nn.Module):
 
 
 def encode(flights: Sequence[Flight], schema: Sequence[Feature]) -> Tensor:
-    """Flights as the rows the served model will get."""
+    """Flights as rows in the form that the served model gets."""
     columns: list[list[float]] = []
     for feature in schema:
         values = [flight[feature.name] for flight in flights]
@@ -57,7 +57,7 @@ def encode(flights: Sequence[Flight], schema: Sequence[Feature]) -> Tensor:
 
 
 def train(flights: Sequence[Flight], baseline: Baseline, model_file: Path) -> LateFlights:
-    """Train, and save as TorchScript."""
+    """Train the model, and save it as TorchScript."""
     torch.manual_seed(2013)
     torch.set_num_threads(1)
     rows = encode(flights, baseline.schema)
@@ -74,13 +74,13 @@ def train(flights: Sequence[Flight], baseline: Baseline, model_file: Path) -> La
             optimizer.step()
     model.eval()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of TorchScript, which TorchServe still loads by itself
+        warnings.simplefilter("ignore", DeprecationWarning)  # TorchServe loads TorchScript by itself
         torch.jit.script(model).save(str(model_file))
     return model
 
 
 def write_importance(path: Path, model: LateFlights, flights: Sequence[Flight], schema: Sequence[Feature]) -> None:
-    """Per feature, how much AUC is lost when its values are shuffled among the flights."""
+    """The loss of AUC for each feature when its values are shuffled among the flights."""
     rows = encode(flights, schema)
     late = [bool(flight[LABEL]) for flight in flights]
     generator = torch.Generator().manual_seed(2013)
@@ -95,7 +95,7 @@ def write_importance(path: Path, model: LateFlights, flights: Sequence[Flight], 
 
 
 def auc(scores: Sequence[float], positive: Sequence[bool]) -> float:
-    """The share of (positive, negative) pairs that the scores put in the right order, ties counting half."""
+    """The area under the ROC curve: the share of (positive, negative) pairs in the right order; ties count half."""
     values, counts = np.unique(np.asarray(scores), return_counts=True)
     ranks = np.cumsum(counts) - (counts - 1) / 2
     mask = np.asarray(positive, dtype=bool)

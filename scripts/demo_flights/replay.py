@@ -1,4 +1,4 @@
-"""Flights as real HTTP requests, one flight each, over a few connections that stay open."""
+"""Sends flights as HTTP requests, one flight each, over a few connections that stay open."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CONNECTIONS = 4
 
 
 def replay(server: str, model: str, flights: Sequence[Flight]) -> tuple[list[float], float]:
-    """The model's probability for each flight, in their order, and the median time of a request in seconds."""
+    """The predicted probability for each flight, in order, and the median time of a request in seconds."""
     host = urlsplit(server).netloc
     with ThreadPoolExecutor(CONNECTIONS) as pool:
         parts = pool.map(lambda i: _send(host, model, flights[i::CONNECTIONS]), range(CONNECTIONS))

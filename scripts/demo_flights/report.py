@@ -1,4 +1,4 @@
-"""Tables of what the metrics say."""
+"""Tables of the metrics' values."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from demo_flights.series import Series, only
 
 
 def drifted(series: Series, window: str) -> set[str]:
-    """The features that are flagged in ``window``."""
+    """The features that drifted in ``window``."""
     return {labels["feature"] for labels, value in series.get("feature_drifted", window=window) if value == 1}
 
 
 def show(console: Console, series: Series, window: str, title: str, caption: str) -> None:
-    """One line per feature, the most important first."""
+    """A table with one line for each feature, the most important first."""
     p_values = series.get("p_value", window=window)
     tests = {
         labels["feature"]: (labels["check"], p) for labels, p in p_values if labels["check"] in ("ks", "chi2", "joint")

@@ -1,4 +1,4 @@
-"""The plugin's metrics, asked from Prometheus, or, where there is none, read from the port itself."""
+"""Reads the plugin's metrics from Prometheus, or from the port itself if Prometheus is not installed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Series(Protocol):
     source: str
 
     def get(self, name: str, **labels: str) -> list[tuple[dict[str, str], float]]:
-        """Labels and value of each series of the metric ``name`` (without prefix) that has these labels."""
+        """The labels and the value of each series of the metric ``name``, without prefix, that has these labels."""
 
 
 class FromPrometheus:
@@ -43,6 +43,6 @@ class FromPort:
 
 
 def only(series: Series, name: str, **labels: str) -> Optional[float]:
-    """The value of the only series; ``None`` where there is none yet."""
+    """The value of the only series; ``None`` if there is none yet."""
     found = series.get(name, **labels)
     return found[0][1] if len(found) == 1 else None

@@ -1,1 +1,1 @@
-"""False alarms and delays of the monitor beside other tools', measured: `python -m detection_study`."""
+"""Measures false alarms and delays of the monitor and of other tools: `python -m detection_study`."""

@@ -1,4 +1,4 @@
-"""Measures, from where the last run stopped, and writes docs/detection.md: `scripts/detection --help`."""
+"""Measures, continuing where the last run stopped, and writes docs/detection.md: `scripts/detection --help`."""
 
 from __future__ import annotations
 
@@ -18,17 +18,25 @@ _NO_RESULTS: dict[str, Any] = {"quiet": {}, "pace": {}, "rare": {}, "onset": {},
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--training-rows", type=int, default=1_000_000, help="of every baseline")
-    parser.add_argument("--streams", type=int, default=300, help="without drift; 0: those of the last run")
-    parser.add_argument("--rows", type=int, default=100_000, help="of each of them")
-    parser.add_argument("--repetitions", type=int, default=400, help="of each shift; 0: those of the last run")
-    parser.add_argument("--p-values", type=int, default=300_000, help="of each simulation; 0: those of the last run")
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--training-rows", type=int, default=1_000_000, help="training rows of every baseline")
     parser.add_argument(
-        "--peers", action="store_true", help="measure the other tools too: hours, and gigabytes to install"
+        "--streams", type=int, default=300, help="number of streams without drift; 0 keeps the results of the last run"
     )
-    parser.add_argument("--cache", type=Path, default=Path(".cache/detection"), help="folder of what is done already")
+    parser.add_argument("--rows", type=int, default=100_000, help="rows of each stream without drift")
+    parser.add_argument(
+        "--repetitions", type=int, default=400, help="repetitions of each shift; 0 keeps the results of the last run"
+    )
+    parser.add_argument(
+        "--p-values", type=int, default=300_000, help="p-values of each simulation; 0 keeps the results of the last run"
+    )
+    parser.add_argument("--processes", type=int, default=2, help="processes that measure at the same time")
+    parser.add_argument("--seed", type=int, default=1, help="random seed of all streams")
+    parser.add_argument(
+        "--peers", action="store_true", help="also measure the other tools, which takes hours and gigabytes of disk"
+    )
+    parser.add_argument(
+        "--cache", type=Path, default=Path(".cache/detection"), help="folder for finished parts of the work"
+    )
     arguments = parser.parse_args()
     results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else _NO_RESULTS
     _measure(results, arguments)

@@ -1,7 +1,7 @@
-"""Baselines of training rows that exist only as random numbers, made fast enough for a fresh one in every run.
+"""Makes baselines of random training rows, fast enough for a new one in every run.
 
-By the definition of the artifact: exact counts, quantiles and edges of all training rows, and a sample of 10,000 of
-them.
+They follow the definition of the artifact: exact counts, quantiles and edges of all training rows, and a sample of
+10,000 rows.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ SAMPLE_ROWS = 10_000
 
 @dataclass(frozen=True, eq=False)
 class Training:
-    """A baseline, and by what index it knows each category of the distributions that it was drawn from."""
+    """A baseline, and the index that it gives to each category of the distributions."""
 
     baseline: Baseline
     indices: Mapping[int, Floats]
 
     def encoded(self, rows: Floats) -> Floats:
-        """Rows (n, features) of the distributions, as the monitor takes them; categories never trained on are -1."""
+        """Rows (n, features) of the distributions as the monitor takes them; a category without training rows is -1."""
         encoded = rows.copy()
         for place, index in self.indices.items():
             known = rows[:, place] >= 0
@@ -36,13 +36,13 @@ class Training:
 
 
 def trained(model: Mapping[str, Marginal], rng: np.random.Generator, rows: int) -> Training:
-    """Training rows of independent features, as a baseline.
+    """A baseline of ``rows`` training rows of independent features.
 
     Notes
     -----
-    The rows are independent of each other, so that the first 10,000 are as random a sample as any. Of categories only
-    the counts are drawn (multinomial), and the sample's from them (hypergeometric): the same in distribution as rows
-    would be.
+    The rows are independent of each other, so that the first 10,000 are a random sample. Of categories only the counts
+    are drawn (multinomial), and the counts of the sample from them (hypergeometric); both have the same distribution
+    as those of real rows.
     """
     features: list[NumericBaseline | CategoricalBaseline] = []
     indices: dict[int, Floats] = {}

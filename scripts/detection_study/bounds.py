@@ -1,4 +1,4 @@
-"""What a count says about a rate."""
+"""A bound on a rate from a count of events."""
 
 from __future__ import annotations
 

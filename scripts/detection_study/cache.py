@@ -1,4 +1,4 @@
-"""Results of many independent pieces of work as lines of JSON, so that a run that was stopped goes on where it was."""
+"""Keeps results of many independent pieces of work as lines of JSON, so that a stopped run can continue."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ HERE = Path(__file__).parent
 PRODUCT = HERE.parents[1] / "handler" / "torchserve_drift"
 
 MEASURING = ("baselines", "calibration", "marginals", "onset", "pace", "quiet", "rare", "setting", "shifts", "watch")
-"""The modules here that results depend on; the others only show them."""
+"""The modules here that results depend on; the other modules only show them."""
 
 Say = Callable[[str], None]
 
 
 def fingerprint() -> str:
-    """Of all code that results depend on: those of other code are not taken for this one's."""
+    """A hash of all code that results depend on, so that results of other code are not reused."""
     files = sorted([*PRODUCT.rglob("*.py"), *(HERE / f"{name}.py" for name in MEASURING)])
     return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
@@ -39,7 +39,7 @@ def _numbered(work: Callable[..., Any], number: int) -> tuple[int, Any]:
 def collected(
     path: Path, work: Callable[..., Any], numbers: Iterable[int], *, processes: int, say: Say, **arguments: Any
 ) -> list[Mapping[str, Any]]:
-    """``work(number, **arguments)`` of each number; those already in ``path`` are not done again."""
+    """The results of ``work(number, **arguments)`` for each number; those in ``path`` are not computed again."""
     numbers = list(numbers)
     known = {line["number"]: line["result"] for line in _lines(path)}
     missing = [number for number in numbers if number not in known]

@@ -1,4 +1,4 @@
-"""Whether p-values are what they claim to be where nothing has changed."""
+"""Checks that p-values have the right distribution if nothing has changed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scipy import stats
 LEVELS = (1e-2, 1e-3, 1e-4, 1e-5)
 
 UNIFORM = 10_000
-"""p-values that are tested for uniformity: a million would show half a step of the scores."""
+"""How many p-values are tested for uniformity. A million would show the steps of scores in bins."""
 
 
 def calibration(p_values: npt.NDArray[np.float64]) -> dict[str, Any]:
@@ -19,11 +19,10 @@ def calibration(p_values: npt.NDArray[np.float64]) -> dict[str, Any]:
 
     Returns
     -------
-    ``ks_p``: the p-value of the Kolmogorov-Smirnov test for uniformity of the first `UNIFORM` (small: they are not);
-    ``ties``: the
-    share of p-values that are not the only ones of their size, by which a test of counts is known; ``rates``: the
-    share of p-values at or below each of `LEVELS`; ``factors``: those divided by the level, with exact 95 % bounds of
-    the binomial share: a lower bound above 1 says that the check cries wolf at that level.
+    ``ks_p``: the p-value of the Kolmogorov-Smirnov test for uniformity of the first `UNIFORM`; small if they are not
+    uniform. ``ties``: the share of p-values that occur more than once, which is high for a test of counts. ``rates``:
+    the share of p-values at or below each of `LEVELS`. ``factors``: the rates divided by their levels, with exact 95 %
+    bounds of the binomial share. A lower bound above 1 means too many false alarms at that level.
     """
     p_values = np.asarray(p_values, dtype=float)
     counts = [int((p_values <= level).sum()) for level in LEVELS]

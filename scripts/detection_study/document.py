@@ -8,7 +8,7 @@ from typing import Any
 
 from detection_study.calibration import LEVELS
 from detection_study.marginals import MODEL
-from detection_study.onset import GATES, quantile
+from detection_study.onset import ALARM_SETTINGS, quantile
 from detection_study.pace import HASTES
 from detection_study.pace import LEVELS as CLUMPED
 from detection_study.peer_tables import (
@@ -119,12 +119,12 @@ def _counts(quiet: Mapping[str, Any], key: str, heading: str) -> str:
 def _delays(onset: Mapping[str, Any], limit: Mapping[str, Any]) -> str:
     headings = ["shift", "limit"]
     for name in onset:
-        headings += [f"{name}, no gate", f"{name}, no gate, same rate", f"{name}, default gates"]
+        headings += [f"{name}, no minimum effect", f"{name}, no minimum effect, same rate", f"{name}, defaults"]
     rows = []
     for name in NAMES:
         row = [name, f"{limit[name]['median']:,.0f} ({limit[name]['q90']:,.0f})"]
         for one in onset.values():
-            row += [cell(one["delays"].get(name, {}).get(gate)) for gate in GATES]
+            row += [cell(one["delays"].get(name, {}).get(alarm_setting)) for alarm_setting in ALARM_SETTINGS]
         rows.append(row)
     return table(headings, rows)
 
@@ -183,10 +183,12 @@ def _rare(rare: Mapping[str, Any]) -> str:
     )
 
 
-def _ours(onset: Mapping[str, Any], gate: str) -> dict[str, Sequence[int | None]]:
+def _ours(onset: Mapping[str, Any], alarm_setting: str) -> dict[str, Sequence[int | None]]:
     """The delays of the first setting, by shift."""
     first = next(iter(onset.values()))
-    return {name: first["delays"][name][gate] for name in NAMES if gate in first["delays"].get(name, {})}
+    return {
+        name: first["delays"][name][alarm_setting] for name in NAMES if alarm_setting in first["delays"].get(name, {})
+    }
 
 
 def _medians(results: Mapping[str, Any], peers: Mapping[str, Any]) -> dict[str, dict[str, float | None]]:

@@ -14,8 +14,8 @@ from detection_study.setting import HORIZON_ROWS, WARM_UP_ROWS
 from detection_study.shifts import SHIFTS, Shift
 from detection_study.watch import Watch
 
-GATES = ("none", "equal", "defaults")
-"""No gate, at the budget promised; no gate, at the rate that is really one alarm in 10 million rows; the defaults."""
+ALARM_SETTINGS = ("none", "equal", "defaults")
+"""No minimum effects and the promised budget; none and a budget that really gives the promised rate; the defaults."""
 
 
 def repetition(
@@ -25,38 +25,38 @@ def repetition(
     seed: int,
     hastes: Mapping[str, float] | None = None,
     shifts: Sequence[Shift] = SHIFTS,
-    gates: Sequence[str] = GATES,
+    alarm_settings: Sequence[str] = ALARM_SETTINGS,
 ) -> dict[str, Any]:
-    """Every shift once, against one training set, as plain data; ``hastes`` of the gate "equal", by what shifts."""
+    """Every shift once, against one training set, as plain data. ``hastes``, by feature, belong to "equal"."""
     rng = np.random.default_rng([seed, number])
     training = trained(MODEL, rng, training_rows)
     found: dict[str, Any] = {}
     for shift in shifts:
         before, after = rows_of(MODEL, rng, WARM_UP_ROWS), shift.applied(rng, rows_of(MODEL, rng, HORIZON_ROWS))
         found[shift.name] = {
-            gate: timed(
+            alarm_setting: timed(
                 training,
                 shift,
                 before,
                 after,
-                gate=gate,
-                haste=hastes[shift.features[0]] if hastes and gate == "equal" else 1.0,
+                alarm_setting=alarm_setting,
+                haste=hastes[shift.features[0]] if hastes and alarm_setting == "equal" else 1.0,
                 seed=number,
             )
-            for gate in gates
+            for alarm_setting in alarm_settings
         }
     return found
 
 
 def timed(
-    training: Training, shift: Shift, before: Floats, after: Floats, *, gate: str, haste: float, seed: int
+    training: Training, shift: Shift, before: Floats, after: Floats, *, alarm_setting: str, haste: float, seed: int
 ) -> dict[str, Any]:
     """``delay`` in rows from the onset (``None``: not within ``after``), the ``checks`` that saw it, and the number of
     false alarms, before the onset (only counted where the promise is measured) and in other features after it.
     """
-    watch = Watch(training, gated=gate == "defaults", seed=seed, haste=haste)
+    watch = Watch(training, default_min_effects=alarm_setting == "defaults", seed=seed, haste=haste)
     early = 0
-    if gate == "none":
+    if alarm_setting == "none":
         early = sum(len(new) for _, new in watch.looks(before))
     else:
         watch.pass_by(before)
@@ -79,12 +79,15 @@ def timed(
 
 
 def summary(repetitions: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Delays by shift and gate, and the false alarms that were counted beside them."""
+    """The delays by shift and alarm setting, and the false alarms in the same runs."""
     found = list(repetitions)
     return {
         "repetitions": len(found),
         "delays": {
-            shift: {gate: [one[shift][gate]["delay"] for one in found] for gate in found[0][shift]}
+            shift: {
+                alarm_setting: [one[shift][alarm_setting]["delay"] for one in found]
+                for alarm_setting in found[0][shift]
+            }
             for shift in found[0]
         },
         "checks": {shift: _shares([one[shift]["none"]["checks"] for one in found]) for shift in found[0]},

@@ -42,7 +42,7 @@ def stream(number: int, *, rows: int, training_rows: int, seed: int) -> dict[str
     kind = KINDS[number % len(KINDS)]
     model = {f"{kind}-{i}": MODEL[kind] for i in range(MODEL_FEATURES)}
     rng = np.random.default_rng([seed, number, *HASTES])
-    watch = Watch(trained(model, rng, training_rows), gated=False, seed=number, haste=HASTES[0])
+    watch = Watch(trained(model, rng, training_rows), default_min_effects=False, seed=number, haste=HASTES[0])
     alarms, before = np.zeros(len(HASTES), int), np.zeros((len(HASTES), MODEL_FEATURES), bool)
     for _ in range(0, rows, 50 * LOOK_ROWS):
         for report, _ in watch.looks(rows_of(model, rng, 50 * LOOK_ROWS)):

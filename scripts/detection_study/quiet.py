@@ -27,7 +27,7 @@ def stream(number: int, *, rows: int, training_rows: int, seed: int) -> dict[str
     """One stream against a baseline of its own, as plain data."""
     rng = np.random.default_rng([seed, number])
     training = trained(ALL, rng, training_rows)
-    watch = Watch(training, gated=False, seed=number)
+    watch = Watch(training, default_min_effects=False, seed=number)
     alarms: list[dict[str, Any]] = []
     spent: dict[str, float] = defaultdict(float)
     below: dict[str, list[int]] = defaultdict(lambda: [0] * len(FACTORS))

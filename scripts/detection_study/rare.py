@@ -29,7 +29,7 @@ MODEL = {
 def stream(number: int, *, rows: int, training_rows: int, seed: int, threshold: float) -> dict[str, int]:
     """False alarms of both rules in one stream, each against training sets of its own; ``threshold`` is -ln p."""
     rng = np.random.default_rng([seed, number])
-    watch = Watch(trained(MODEL, rng, training_rows), gated=False, seed=number)
+    watch = Watch(trained(MODEL, rng, training_rows), default_min_effects=False, seed=number)
     ours = theirs = 0
     values = rows_of(MODEL, rng, rows)
     for start in range(0, rows, 50 * LOOK_ROWS):

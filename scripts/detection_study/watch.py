@@ -1,4 +1,4 @@
-"""A monitor on simulated traffic: time passes as rows do, and every 200 rows somebody looks."""
+"""A monitor on simulated traffic: rows set its clock, and it is evaluated every 200 rows."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ class Alarm:
         return asdict(self)
 
 
-def settings(features: Sequence[str], *, gated: bool, haste: float = 1.0) -> dict[str, Any]:
-    """The `drift:` section: ``haste`` false alarms in 10 million rows; no effect too small, or (``gated``) the
-    defaults. Where the budget is larger, drift ends soon.
+def settings(features: Sequence[str], *, default_min_effects: bool, haste: float = 1.0) -> dict[str, Any]:
+    """The `drift:` section with a budget of ``haste`` false alarms in 10 million rows.
+
+    The minimum effects are the defaults or all 0. With a larger budget than one alarm, drift ends at the next look.
     """
     section: dict[str, Any] = {
         "windows": list(WINDOWS),
@@ -41,20 +42,23 @@ def settings(features: Sequence[str], *, gated: bool, haste: float = 1.0) -> dic
     }
     if haste != 1:
         section["alarms"]["quiet_for"] = LOOK_ROWS / ROWS_PER_SECOND
-    if not gated:
+    if not default_min_effects:
         section["alarms"]["min_effect"] = dict.fromkeys(OF_ALL_FEATURES, 0)
         section["features"] = {name: dict.fromkeys(OF_ONE_FEATURE, 0) for name in features}
     return section
 
 
 class Watch:
-    """One monitor, one stream."""
+    """One monitor and one stream."""
 
-    def __init__(self, training: Training, *, gated: bool, seed: int, haste: float = 1.0) -> None:
+    def __init__(self, training: Training, *, default_min_effects: bool, seed: int, haste: float = 1.0) -> None:
         names = [feature.name for feature in training.baseline.features]
         self._now, self._training = 1_000_000.0, training
         self._monitor = Monitor(
-            training.baseline, settings(names, gated=gated, haste=haste), clock=lambda: self._now, seed=seed
+            training.baseline,
+            settings(names, default_min_effects=default_min_effects, haste=haste),
+            clock=lambda: self._now,
+            seed=seed,
         )
         self._drifted: set[tuple[str, str]] = set()
         self.rows = 0

@@ -1,1 +1,1 @@
-"""Do learned limits tell seasons from drift? Flights of 2013, half of them known, and of 2023; see docs/seasons.md."""
+"""Do learned minimum effects distinguish seasons from drift? Half of 2013 is known; see docs/seasons.md."""

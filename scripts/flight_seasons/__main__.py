@@ -1,4 +1,4 @@
-"""The table of docs/seasons.md."""
+"""Prints the table of docs/seasons.md."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DATA = Path(__file__).parents[2] / "tests" / "data" / "flights.csv.gz"
 
 
 def table(found: Sequence[Drifted]) -> Table:
-    """One line for each month, which is Markdown's."""
+    """The line of a month in a Markdown table."""
     made = Table(box=box.MARKDOWN)
     for heading in ("flights of", "default limits", "learned limits"):
         made.add_column(heading, no_wrap=True)

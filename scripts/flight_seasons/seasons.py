@@ -1,4 +1,4 @@
-"""A baseline from half of a year's flights, and what drifts in the months of the other half and of another year."""
+"""A baseline from half of a year's flights, and what drifts in the other half and in another year, month by month."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Flight = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Drifted:
-    """The features that drifted in a month (0: in all of the year), under the default limits and under learned ones."""
+    """The features that drifted in a month (0: the whole year), under default and under learned minimum effects."""
 
     year: int
     month: int
@@ -37,14 +37,14 @@ def load(path: Path) -> list[Flight]:
 
 
 def halves(flights: Sequence[Flight], first: int = 0) -> tuple[list[Flight], list[Flight]]:
-    """Every second flight of `KNOWN_YEAR` from ``first`` on (0 or 1), and all others, of both years."""
+    """Every second flight of `KNOWN_YEAR`, beginning with number ``first`` (0 or 1), and all other flights."""
     of_year = [flight for flight in flights if int(flight["year"]) == KNOWN_YEAR]
     later = [flight for flight in flights if int(flight["year"]) != KNOWN_YEAR]
     return of_year[first::2], of_year[1 - first :: 2] + later
 
 
 def known(training: Sequence[Flight]) -> Baseline:
-    """The baseline of ``training``, which has learned from its months how much the features vary."""
+    """The baseline of ``training``, with the features' variation over its months."""
     with tempfile.TemporaryDirectory(prefix="seasons-") as folder:
         path = Path(folder) / "training.csv"
         with path.open("w", newline="") as file:
@@ -55,7 +55,7 @@ def known(training: Sequence[Flight]) -> Baseline:
 
 
 def drifted(baseline: Baseline, flights: Sequence[Flight]) -> list[Drifted]:
-    """The verdicts on each month of each year of ``flights``, the year as a whole after its months."""
+    """The verdicts on each month of ``flights``; the verdict on a whole year comes after its months."""
     found = []
     for year in sorted({int(flight["year"]) for flight in flights}):
         for month in (*range(1, 13), 0):

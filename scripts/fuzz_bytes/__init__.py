@@ -1,1 +1,1 @@
-"""Bytes that find their own way into what reads them, guided by which lines they reach."""
+"""Fuzzing of all that reads bytes from outside, guided by the lines of code that an input reaches."""

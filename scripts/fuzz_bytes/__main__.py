@@ -1,4 +1,4 @@
-"""`python -m fuzz_bytes TARGET SECONDS`: stops at the first input that a target does not take as it promises to."""
+"""`python -m fuzz_bytes TARGET SECONDS` stops at the first input with which a target breaks its promise."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ with atheris.instrument_imports(include=["torchserve_drift", "json"]):
 
 
 def main(name: str, seconds: str) -> None:
-    """Fuzz one target; the corpus begins with its seeds and is thrown away."""
+    """Fuzz one target. The corpus begins with the target's seeds, and is deleted at the end."""
     seeds, check = TARGETS[name]()
     with tempfile.TemporaryDirectory() as folder:
         for number, seed in enumerate(seeds):

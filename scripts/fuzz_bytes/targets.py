@@ -1,4 +1,4 @@
-"""What is fuzzed: each target is a function that makes seeds, and a check that raises where a promise is broken."""
+"""The targets: each gives seeds, and a check that raises if a promise is broken."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import yaml
 
-from hostile import BODIES
+from hostile_bodies import BODIES
 from profiles import baseline
 from snapshots import usual
 from torchserve_drift.baseline import artifact
@@ -32,7 +32,7 @@ def _hold(promise: bool, found: object) -> None:
 
 
 def bodies() -> tuple[Sequence[bytes], Check]:
-    """A body is decoded to rows or refused, is recorded without a fault, and spoils no other request of its batch."""
+    """A body is decoded to rows or refused, is recorded without a fault, and changes no other request of its batch."""
     watching = Monitor(BASELINE, {"windows": ["1h"]})
     decoder = TabularDecoder(RowEncoder(BASELINE.schema))
     neighbour = {"body": {"age": 7, "amount": 8, "city": "Oslo"}}
@@ -50,7 +50,7 @@ def bodies() -> tuple[Sequence[bytes], Check]:
 
 
 def baselines() -> tuple[Sequence[bytes], Check]:
-    """A file with a right digest is one error, or a baseline that is written again as it was read."""
+    """A file with a right digest gives an error, or a baseline that is written as it was read."""
     good = artifact.to_bytes(BASELINE)
 
     def check(data: bytes) -> None:
@@ -68,7 +68,7 @@ def baselines() -> tuple[Sequence[bytes], Check]:
 
 
 def http() -> tuple[Sequence[bytes], Check]:
-    """A head is refused, or answered with a status that there is and with every header of security."""
+    """A request head is refused, or answered with a known status and with all security headers."""
     respond = Responder(lambda: [usual()])
 
     def check(data: bytes) -> None:
@@ -87,7 +87,7 @@ def http() -> tuple[Sequence[bytes], Check]:
 
 
 def settings() -> tuple[Sequence[bytes], Check]:
-    """A section of settings is one error of bounded length, or settings."""
+    """A section of settings gives settings, or an error of bounded length."""
 
     def check(data: bytes) -> None:
         try:

@@ -1,1 +1,1 @@
-"""A real TorchServe under load whose workers die: is every answered row counted, once, and at what cost?"""
+"""The soak: a real TorchServe under load whose workers are killed. Is every answered row counted once, at what cost?"""

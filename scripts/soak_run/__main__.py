@@ -1,4 +1,4 @@
-"""Runs the soak and prints its report; exit code 1 when a promise is broken."""
+"""Runs the soak and prints its report; the exit code is 1 if a promise is broken."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Load: rows posted by wrk, or by a small client where wrk is missing, and what came back."""
+"""Load: posts rows by wrk, or by a small client if wrk is missing, and counts the answers."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from typing import Callable
 import numpy as np
 
 from servers import TorchServe, fetch
-from watched import Row
+from sum_model import Row
 
 _SCRIPT = Path(__file__).with_name("rows.lua")
 
 
 @dataclass
 class Tally:
-    """Requests of one row each: ``answered`` with status 200, and ``unsure``, sent but not answered, or with an error.
+    """Requests of one row each: ``answered`` with status 200, or ``unsure``: without an answer, or with an error.
 
     A row of the latter may have reached the model. ``p50`` and ``p99`` are of every request, in seconds.
     """
@@ -42,7 +42,7 @@ class Tally:
 
 
 def post(server: TorchServe, model: str, rows: Sequence[Row], connections: int, seconds: float) -> Tally:
-    """Post ``rows`` again and again for so many ``seconds``, which may be parts of one."""
+    """Post ``rows`` repeatedly for ``seconds``, which need not be a whole number."""
     send = _wrk if shutil.which("wrk") else _client
     return send(server, model, rows, connections, seconds)
 
@@ -54,12 +54,12 @@ def _wrk(server: TorchServe, model: str, rows: Sequence[Row], connections: int, 
     url = f"{server.inference}/predictions/{model}"
     with subprocess.Popen([*command, url, "--", str(file)], stdout=subprocess.PIPE, text=True) as running:
         time.sleep(seconds)
-        running.send_signal(signal.SIGINT)  # it knows whole seconds only; interrupted, it reports as ever
+        running.send_signal(signal.SIGINT)  # wrk takes only whole seconds; it reports also when it is interrupted
         printed, _ = running.communicate()
-    said = json.loads(printed.strip().splitlines()[-1])
-    # when wrk ends, each connection has a request on its way
-    unsure = said["refused"] + said["broken"] + connections
-    return Tally(said["responses"] - said["refused"], unsure, [said["p50"]], [said["p99"]])
+    report = json.loads(printed.strip().splitlines()[-1])
+    # When wrk ends, each connection has sent a request that is not answered yet.
+    unsure = report["refused"] + report["broken"] + connections
+    return Tally(report["responses"] - report["refused"], unsure, [report["p50"]], [report["p99"]])
 
 
 def _client(server: TorchServe, model: str, rows: Sequence[Row], connections: int, seconds: float) -> Tally:
@@ -84,7 +84,7 @@ def _client(server: TorchServe, model: str, rows: Sequence[Row], connections: in
 
 
 class Repeated:
-    """Calls ``work`` again and again in a thread, ``interval`` seconds apart, until `end`, which raises its errors."""
+    """Calls ``work`` in a thread every ``interval`` seconds until `end`, which raises an exception of ``work``."""
 
     def __init__(self, work: Callable[[], None], interval: float = 0.0) -> None:
         self._ended = False

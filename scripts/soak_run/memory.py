@@ -15,7 +15,7 @@ _EVERY_SECONDS = 2.0
 
 @dataclass
 class Life:
-    """One worker's memory in bytes over time in seconds; ``settling`` until when growth is its start's.
+    """One worker's memory in bytes over time in seconds; until ``settling``, growth belongs to the worker's start.
 
     A worker that takes over the evaluation loads what only evaluations need, and settles once more.
     """
@@ -30,17 +30,17 @@ class Life:
 
     @property
     def settled(self) -> int:
-        """Memory when it had settled; 0 where it did not live as long."""
+        """The memory when it had settled; 0 if the worker ended earlier."""
         return next((size for when, size in self.samples if when >= self.settling), 0)
 
     @property
     def growth(self) -> int:
-        """What it took beyond that."""
+        """The growth of the memory since then."""
         return self.samples[-1][1] - self.settled if self.settled else 0
 
 
 class Memory:
-    """The workers of ``model``; ``settle`` seconds are a worker's start."""
+    """Samples the memory of the workers of ``model``; a worker's start takes ``settle`` seconds."""
 
     def __init__(self, server: TorchServe, model: str, settle: float) -> None:
         self._server, self._model, self._settle = server, model, settle
@@ -48,7 +48,7 @@ class Memory:
         self.lives: dict[int, Life] = {}
 
     def look(self) -> None:
-        """Take a sample of every worker, if it is time."""
+        """Take a sample of every worker, if the next one is due."""
         now = time.monotonic()
         if now < self._next:
             return
@@ -66,11 +66,11 @@ class Memory:
                 life.samples.append((now, size))
 
     def settled(self) -> list[Life]:
-        """The workers that lived long enough for their growth to be told."""
+        """The workers that lived long enough to measure their growth."""
         return [life for life in self.lives.values() if life.settled]
 
     def table(self) -> Table:
-        """One line a worker, in MiB."""
+        """A table with one line for each worker, in MiB."""
         shown = Table(title="Resident memory of every worker, MiB", title_justify="left")
         for heading in ("pid", "lived", "evaluates", "at its start", "settled", "at its end", "growth"):
             shown.add_column(heading, justify="right")

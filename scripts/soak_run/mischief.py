@@ -1,4 +1,4 @@
-"""What happens to the server meanwhile: workers killed, scaled up and down, garbage sent."""
+"""The faults that the server has to survive: killed workers, workers scaled up and down, garbage in requests."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
 
-from hostile import BODIES
+from hostile_bodies import BODIES
 from processes import listeners
-from servers import TorchServe, wait_for
+from servers import TorchServe, scale, wait_for
 from soak_run.load import Tally
-from watched import Row, scale
+from sum_model import Row
 
 
 @dataclass
 class Mischief:
-    """Each method does one bad thing, and counts it; TorchServe may give ``handed_on`` requests to two workers."""
+    """Each method causes one fault and counts it. TorchServe may give up to ``handed_on`` requests to two workers."""
 
     server: TorchServe
     port: int
@@ -33,7 +33,7 @@ class Mischief:
     killed: set[int] = field(default_factory=set)
 
     def kill(self) -> None:
-        """Every second time whoever serves the port, else any worker, but never the last one: it has to be answered."""
+        """Kill a worker, every second time the one that serves the port. The last worker lives: it has to answer."""
         ready = wait_for("a worker that will survive", self._several, 120)
         serving = [pid for pid in listeners(self.port) if pid in ready]
         victims = serving if serving and self.kills % 2 == 0 else [random.choice(ready)]
@@ -47,26 +47,26 @@ class Mischief:
         return ready if len(ready) > 1 or self.workers == 1 else []
 
     def rescale(self) -> None:
-        """One worker less, then all again."""
+        """Take one worker away, then bring it back."""
         for workers in (max(1, self.workers - 1), self.workers):
             scale(self.server, "sum/1.0", workers)
             self.scalings += 1
         self.handed_on += 1
 
     def send_garbage(self, bodies: itertools.cycle[bytes]) -> None:
-        """A body that is no row; not refusing it would be wrong, unless the worker dies of something else."""
+        """Send a body that is not a row. An answer with 200 is a fault; no answer is not: the worker may be killed."""
         self.garbage += 1
         if status(self.server, "sum/1.0", next(bodies)) < 400:
             self.swallowed += 1
 
 
 def refused_bodies(server: TorchServe) -> list[bytes]:
-    """Of all hostile bodies those that the handler without monitoring refuses."""
+    """The hostile bodies that the handler without monitoring refuses."""
     return [body for body in BODIES if status(server, "sum/off", body) == 400]
 
 
 def status(server: TorchServe, model: str, body: bytes) -> int:
-    """The status of the answer; 599 without one."""
+    """The status of the answer; 599 if there is none."""
     request = urllib.request.Request(f"{server.inference}/predictions/{model}", body, method="POST")
     request.add_header("Content-Type", "application/json")
     try:

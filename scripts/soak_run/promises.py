@@ -1,4 +1,4 @@
-"""What is promised, what was measured, and whether that keeps the promise."""
+"""What was measured, what is promised, and whether the promise is kept."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.table import Table
 
 @dataclass(frozen=True)
 class Measured:
-    """One line of the report; ``most`` is the promise, ``None`` for a number that promises nothing."""
+    """One line of the report. ``most`` is the promised maximum; ``None`` if nothing is promised."""
 
     what: str
     value: float
@@ -24,7 +24,7 @@ class Measured:
 
 
 def table(title: str, lines: Sequence[Measured]) -> Table:
-    """The report for people."""
+    """The report as a table."""
     shown = Table(title=title, title_justify="left")
     for heading in ("", "measured", "promised", ""):
         shown.add_column(heading, justify="left" if heading == "" else "right")

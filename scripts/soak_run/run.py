@@ -1,4 +1,4 @@
-"""The soak: half of the time with mischief, then half for latency, memory watched in both, then the reckoning."""
+"""The soak: half the time faults under load, half latency, and memory in both; then the counts are compared."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ from pathlib import Path
 import psutil
 from rich.table import Table
 
+from metrics_port import Samples, ScrapeWatch, scrape, value
 from processes import listeners
-from servers import TorchServe, fetch, free_ports, torchserve, wait_for
+from servers import TorchServe, fetch, free_ports, manage, scale, torchserve, wait_for
 from soak_run.load import Repeated, Tally, post
 from soak_run.memory import Memory
 from soak_run.mischief import Checker, Mischief, refused_bodies
 from soak_run.promises import Measured
 from soak_run.slices import Slices
-from watched import Samples, Watch, archive, manage, request_rows, scale, scrape, value
+from sum_model import archive, request_rows
 
 CONNECTIONS, LATENCY_CONNECTIONS = 8, 2
 _SLICE_SECONDS = 0.5
-"""So short that a busy machine is equally busy in neighbouring slices, and that most slices meet nobody else."""
+"""So short that neighbouring slices find the machine equally busy, and that most slices find it idle."""
 _WATCHED, _PLAIN = "sum/1.0", "sum/off"
 _MOST_RATIO, _MOST_GROWTH_MIB, _MOST_SILENCE_SECONDS = 1.05, 5, 5
 
 
 @dataclass(frozen=True)
 class Plan:
-    """``seconds`` of load, half of them with ``kills``; ``workers`` of either model."""
+    """``seconds`` of load, the first half with ``kills``; each of the two models has ``workers``."""
 
     seconds: float
     workers: int
@@ -39,25 +40,25 @@ class Plan:
 
     @property
     def evaluate_seconds(self) -> float:
-        """As users have it, and Prometheus with it, but in short runs, which else would see no evaluation."""
+        """The default interval of evaluations and scrapes; less in a short run, which would have too few of them."""
         return 15.0 if self.seconds >= 240 else 1.0
 
     @property
     def settle_seconds(self) -> float:
-        """How long a worker's memory may grow: a minute, or less in a short run."""
+        """How long a worker's memory may grow after its start: a minute, or less in a short run."""
         return min(60.0, self.seconds / 5)
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What was measured, and every worker's memory."""
+class SoakResult:
+    """What was measured, and the memory of every worker."""
 
     lines: list[Measured]
     memory: Table
 
 
-def soak(plan: Plan, folder: Path) -> Outcome:
-    """Run the plan with files in ``folder``, and say what was measured."""
+def soak(plan: Plan, folder: Path) -> SoakResult:
+    """Run the plan, with files in ``folder``, and return what was measured."""
     (port,) = free_ports(1)
     store = folder / "store"
     store.mkdir()
@@ -76,15 +77,15 @@ def soak(plan: Plan, folder: Path) -> Outcome:
             scale(server, model, plan.workers)
         run = _Run(plan, server, port)
         slices = run.all()
-        lines = run.reckoning()
+        lines = run.final_lines()
         pids = [child.pid for child in psutil.Process(server.process.pid).children(recursive=True)]
     left = [pid for pid in pids if psutil.pid_exists(pid)]
     lines += [Measured("processes left behind", len(left), 0), *slices.lines(_MOST_RATIO)]
-    return Outcome(lines, run.memory.table())
+    return SoakResult(lines, run.memory.table())
 
 
 class _Run:
-    """One soak: everything sent, and what it did to the server."""
+    """One soak: all that was sent, and its effects on the server."""
 
     def __init__(self, plan: Plan, server: TorchServe, port: int) -> None:
         self.plan, self.server, self.port = plan, server, port
@@ -93,12 +94,12 @@ class _Run:
         self.mischief = Mischief(server, port, plan.workers)
         self.checker = Checker(server, itertools.cycle(request_rows(500, seed=1)))
         self.memory = Memory(server, _WATCHED, plan.settle_seconds)
-        self.watch = Watch(port, 0.5)
+        self.watch = ScrapeWatch(port, 0.5)
         self.pages: list[str] = []
         self.scrape_due = 0.0
 
     def all(self) -> Slices:
-        """Both halves; memory and port are watched meanwhile."""
+        """Run both halves, and sample memory and port during them."""
         memory = Repeated(self.memory.look, 0.2)
         try:
             self.with_mischief()
@@ -108,7 +109,7 @@ class _Run:
             self.watch.end()
 
     def with_mischief(self) -> None:
-        """Load, garbage and checked answers, while workers die and come again."""
+        """Send load and garbage and check answers, while workers are killed and started again."""
         garbage = itertools.cycle(refused_bodies(self.server))
         busy = [
             Repeated(lambda: self.load.add(post(self.server, _WATCHED, self.rows, CONNECTIONS, 2))),
@@ -120,7 +121,7 @@ class _Run:
         finally:
             for each in busy:
                 each.end()
-        self.watch.end()  # it would not be answered while workers are halted
+        self.watch.end()  # while workers are halted, the port does not answer
 
     def _mischief_until(self, end: float) -> None:
         began, kills = time.monotonic(), max(1, self.plan.kills)
@@ -135,11 +136,12 @@ class _Run:
         wait_for("all workers again", self._complete, 120)
 
     def _complete(self) -> bool:
-        ready = set(self.server.worker_pids(_WATCHED)) - self.mischief.killed  # it takes a moment to notice a death
+        # TorchServe needs a moment to notice that a worker has ended.
+        ready = set(self.server.worker_pids(_WATCHED)) - self.mischief.killed
         return len(ready) == self.plan.workers
 
     def in_peace(self) -> Slices:
-        """Slices of load with and without monitoring; what is monitored is scraped as often as it is evaluated."""
+        """Slices of load with and without monitoring; the port is scraped as often as the model is evaluated."""
         self.load.add(self._post(_WATCHED, 2))  # the first requests of new workers are slow
         self._post(_PLAIN, 2)
         slices = Slices(
@@ -160,7 +162,7 @@ class _Run:
         return post(self.server, model, self.rows, LATENCY_CONNECTIONS, seconds)
 
     def _watched_slice(self, seconds: float) -> Tally:
-        """A slice with a scrape, when one is due; the page is read later: that is not the server's work."""
+        """A slice, with a scrape if one is due. The page is parsed later, since parsing is not the server's work."""
         if time.monotonic() < self.scrape_due:
             return self._post(_WATCHED, seconds)
         self.scrape_due = time.monotonic() + self.plan.evaluate_seconds
@@ -170,8 +172,8 @@ class _Run:
             self.pages.append(page.result())
         return tally
 
-    def reckoning(self) -> list[Measured]:
-        """Everything but latency, once all rows are folded; then the model is unregistered."""
+    def final_lines(self) -> list[Measured]:
+        """All lines but those of latency, once all rows are folded; then the model is unregistered."""
         samples = wait_for("the last rows", self._settled, 240)
         total = value(samples, "rows_total") or 0.0
         sent = Tally()
@@ -194,7 +196,7 @@ class _Run:
             Measured("faults in the plugin", errors, 0),
             *self._of_the_port(),
             Measured("workers older than their first minute", len(growths)),
-            Measured("growth of their memory since, most", max(growths, default=0.0), _MOST_GROWTH_MIB, "MiB"),
+            Measured("largest growth of their memory since then", max(growths, default=0.0), _MOST_GROWTH_MIB, "MiB"),
         ]
         return [*lines, *self._leaks()]
 
@@ -204,7 +206,7 @@ class _Run:
             Measured("scrapes refused", self.watch.failures),
             Measured("longest silence of the port", self.watch.longest_silence, _MOST_SILENCE_SECONDS, "s"),
             Measured("counters gone backwards", len(self.watch.backwards), 0),
-            Measured("processes beyond one that have the port", abs(len(listeners(self.port)) - 1), 0),
+            Measured("processes beyond one that hold the port", abs(len(listeners(self.port)) - 1), 0),
         ]
 
     def _settled(self) -> Samples:
@@ -219,7 +221,7 @@ class _Run:
         return samples if (value(samples, evaluated) or 0) > moment + 2 * self.plan.evaluate_seconds else {}
 
     def _leaks(self) -> list[Measured]:
-        """Files beyond a segment for each worker; processes of the model that outlive it."""
+        """Files beyond one segment for each worker, and processes that outlive the model."""
         root = self.server.home / f"torchserve-drift-{os.getuid()}"
         files = [path for path in root.rglob("*") if path.is_file()]
         segments = [path for path in files if path.suffix == ".segment"]
@@ -228,13 +230,13 @@ class _Run:
         workers = {*self.server.worker_pids(_WATCHED), *self.mischief.killed}
         manage(self.server, "DELETE", f"/{_PLAIN}")
         manage(self.server, "DELETE", f"/{_WATCHED}")
-        with contextlib.suppress(TimeoutError):  # then the lines below tell
+        with contextlib.suppress(TimeoutError):  # then the lines below show it
             wait_for("the model's end", lambda: not (any(map(_lives, workers)) or listeners(self.port)), 30)
         return [
-            Measured("segments beyond one a worker", max(0, len(segments) - self.plan.workers), 0),
-            Measured("other files beyond three a model and one a port", len(odd), 0),
+            Measured("segments beyond one per worker", max(0, len(segments) - self.plan.workers), 0),
+            Measured("other files beyond three per model and one per port", len(odd), 0),
             Measured("workers that outlive the model", sum(_lives(pid) for pid in workers), 0),
-            Measured("processes that have the port then", len(listeners(self.port)), 0),
+            Measured("processes that hold the port then", len(listeners(self.port)), 0),
         ]
 
 

@@ -1,4 +1,4 @@
-"""Latency with and without monitoring, in slices by turns: four with, four without, four with, ..."""
+"""Measures latency with and without monitoring, in alternating slices: four with, four without, and so on."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _WAKING_SECONDS = 0.1
 class Slices:
     """``watched(seconds)`` and ``plain(seconds)`` post rows to a model with monitoring, and to one without.
 
-    The workers of either are halted meanwhile, so that the other's are alike: alone on the machine, and just woken.
-    ``seconds`` of one slice.
+    While one model is measured, the other's workers are halted. So both have the same conditions: alone on the machine,
+    and continued a moment ago. One slice takes ``seconds``.
     """
 
     watched: Callable[[float], Tally]
@@ -35,10 +35,10 @@ class Slices:
     off: list[Tally] = field(default_factory=list)
 
     def run(self, turns: int) -> None:
-        """Measure so many times four slices with, and four without.
+        """Measure four slices with and four without monitoring, ``turns`` times.
 
-        Workers that were halted do at once what became due meanwhile, all together, as they never do else: that has
-        a moment of its own, before the first slice.
+        Workers that continue after a halt do all work that is overdue, all at the same time, which does not happen in
+        operation. So there is a pause before the first slice.
         """
         for _ in range(turns):
             with _halted(self.plain_workers):
@@ -49,7 +49,7 @@ class Slices:
                 self.off += [self.plain(self.seconds) for _ in range(_IN_A_ROW)]
 
     def lines(self, most: float) -> list[Measured]:
-        """Medians, and ratios of slices two seconds apart; ``most`` is the promised ratio of the 99th percentiles."""
+        """Medians, and ratios of slices two seconds apart; ``most`` is the promised ratio of 99th percentiles."""
         lines = []
         for name, promise in (("p50", None), ("p99", most)):
             on = [median(getattr(tally, name)) * 1e3 for tally in self.on]
@@ -62,14 +62,14 @@ class Slices:
                 Measured(f"{name}, with / without, median of pairs of slices", median(ratios), promise),
                 Measured("   its lower quartile", low),
                 Measured("   its upper quartile", high),
-                Measured("   without / without, likewise", median(a / b for a, b in zip(off[::2], off[1::2]))),
+                Measured("   without / without, computed likewise", median(a / b for a, b in zip(off[::2], off[1::2]))),
             ]
         return lines
 
 
 @contextmanager
 def _halted(pids: list[int]) -> Iterator[None]:
-    """Processes that do nothing meanwhile."""
+    """Halt the processes, and continue them at the end."""
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     try:

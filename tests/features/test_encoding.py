@@ -18,8 +18,8 @@ from torchserve_drift.features.encoding import (
     CategoryIndex,
     RowEncoder,
     encode_column,
+    encode_number,
     is_mistyped,
-    number,
 )
 from torchserve_drift.features.schema import Feature
 
@@ -66,7 +66,7 @@ def spelled(values: Any) -> list[Any]:
     ids=range(18),
 )
 def test_a_number_is_a_number_missing_or_mistyped(value: object, expected: object) -> None:
-    assert spelled([number(value)]) == [expected]
+    assert spelled([encode_number(value)]) == [expected]
 
 
 @pytest.mark.parametrize(
@@ -108,12 +108,12 @@ def test_a_row_is_its_values_one_by_one_however_it_comes(row: list[Any]) -> None
     """The fast ways (a plain row, a whole column) agree with the definition, value by value."""
     encoder = RowEncoder(SCHEMA)
     index = CategoryIndex(SCHEMA[1].categories)
-    expected = spelled([number(row[0]), index.of(row[1]), number(row[2])])
+    expected = spelled([encode_number(row[0]), index.of(row[1]), encode_number(row[2])])
     named = dict(zip(encoder.names, row))
     assert spelled(encoder.values(row)) == expected
     assert spelled(encoder.values(tuple(row))) == expected
-    assert spelled(encoder.object(named)[0]) == expected
-    assert spelled(encoder.object(dict(reversed(named.items())))[0]) == expected
+    assert spelled(encoder.json_object(named)[0]) == expected
+    assert spelled(encoder.json_object(dict(reversed(named.items())))[0]) == expected
     assert spelled(encoder.columns({name: [value] for name, value in named.items()})) == expected
     assert spelled(encoder.columns({name: [value, value] for name, value in named.items()})) == expected * 2
 
@@ -130,13 +130,13 @@ def test_a_row_is_its_values_one_by_one_however_it_comes(row: list[Any]) -> None
     ],
 )
 def test_an_object_may_lack_features_and_have_others(row: dict[str, Any], expected: list[Any], unknown: int) -> None:
-    values, found = RowEncoder(SCHEMA).object(row)
+    values, found = RowEncoder(SCHEMA).json_object(row)
     assert (spelled(values), found) == (expected, unknown)
 
 
 def test_a_model_of_one_feature_and_one_of_categories_only() -> None:
     assert RowEncoder(SCHEMA[:1]).values([7]) == [7.0]
-    assert RowEncoder(SCHEMA[:1]).object({"age": 7}) == ([7.0], 0)
+    assert RowEncoder(SCHEMA[:1]).json_object({"age": 7}) == ([7.0], 0)
     assert RowEncoder(SCHEMA[1:2]).values(["true"]) == [1.0]
 
 

@@ -1,4 +1,4 @@
-"""Whatever is sent: answers are those of the same handler without monitoring, and monitoring has no fault."""
+"""Arbitrary requests: answers equal those of the same handler without monitoring, and monitoring has no fault."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hostile import BODIES
+from hostile_bodies import BODIES
 from inprocess import DRIFT, Model, row_of, sent_back, served
 from processes import resident_bytes
 from profiles import baseline
@@ -31,11 +31,11 @@ COLUMNS = {
     **{name: ["a", 'b"\n', "</script>", "🙂"] * 100 for name in NAMES[1::2]},
 }
 OFF = {**DRIFT, "windows": "never"}
-"""An impossible setting: monitoring stays off, the model serves."""
+"""A setting that is refused, so that the model is served without monitoring."""
 
 
 class Pair:
-    """The same model watched and not."""
+    """The same model with and without monitoring."""
 
     def __init__(self, model: Model) -> None:
         self.model = model
@@ -44,7 +44,7 @@ class Pair:
         assert self.plain._monitor is None
 
     def check(self, requests: list[Any]) -> bytes:
-        """What both send back, having found it to be the same, and no fault counted."""
+        """Check that both send back the same bytes and no fault is counted; return the bytes."""
         sent = sent_back(self.model, self.watched, requests)
         assert sent == sent_back(self.model, self.plain, requests)
         monitor = self.watched._monitor
@@ -132,7 +132,7 @@ def test_hostile_bodies_are_answered_as_without_monitoring(pair: Pair, content_t
 
 
 def test_rows_of_the_model_are_answered_with_numbers(pair: Pair) -> None:
-    """The fuzz runs above would prove nothing of a handler that refuses everything."""
+    """A handler that refuses everything would pass the tests above."""
     row = {name: 1.5 if i % 2 == 0 else "🙂" for i, name in enumerate(NAMES)}
     before = pair.watched._monitor.snapshot()["rows_total"]
     assert pair.check([{"body": row}, {"body": b"?"}]).count(b"13.5") == 1  # three numbers, three times index 3
@@ -154,7 +154,7 @@ def test_a_huge_text_is_hashed_and_never_kept(pair: Pair) -> None:
     sent = pair.check([{"body": row}, {"body": json.dumps([row] * 2)}, {"body": {huge: 1}}, {"body": huge}])
     assert len(sent) < 3000
     monitor = pair.watched._monitor
-    assert resident_bytes(os.getpid()) - before < 160 << 20  # of the request itself, not yet given back
+    assert resident_bytes(os.getpid()) - before < 160 << 20  # for the request itself, which is not freed yet
     state = b"".join(path.read_bytes() for path in monitor.directory.rglob("*") if path.is_file())
     assert "é".encode() * (LONGEST_CATEGORY + 1) not in state
     assert huge[: LONGEST_CATEGORY + 1] not in json.dumps(monitor.snapshot(), ensure_ascii=False)
@@ -193,7 +193,7 @@ def test_what_a_client_called_its_values_comes_back_to_it_cut() -> None:
 
 @pytest.mark.slow
 def test_a_new_category_in_each_of_ten_million_rows_takes_no_memory_and_no_labels(tmp_path: Path) -> None:
-    """One of a thousand is too long to be a label, were it one."""
+    """One category of a thousand is longer than the longest label."""
     watching = Monitor(baseline({"city": ["Rome", "Oslo"] * 250}), {"windows": ["1h", "5000 rows"]}, directory=tmp_path)
     chunk, chunks = 100_000, 100
 
@@ -242,7 +242,7 @@ def test_a_new_name_in_every_request_takes_no_memory_and_no_labels(pair: Pair) -
 
 @pytest.mark.parametrize("target", ["bodies", "baseline", "http", "settings"])
 def test_what_the_fuzzer_begins_with_keeps_its_promises(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`scripts/fuzz` goes on from here for as long as it is told to."""
+    """`scripts/fuzz` starts from these seeds."""
     monkeypatch.setattr(sys, "path", [str(Path(__file__).parents[2] / "scripts"), *sys.path])
     seeds, check = importlib.import_module("fuzz_bytes.targets").TARGETS[target]()
     for seed in seeds:

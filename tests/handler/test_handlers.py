@@ -1,4 +1,4 @@
-"""Handlers in process, with TorchServe's own context, base handler and micro-batching, and a real TorchScript model."""
+"""Handlers in this process, with TorchServe's own context, base handler and micro-batching, and a TorchScript model."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def model(tmp_path: Path) -> Iterator[Model]:
         yield model
 
 
-def said(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What monitoring has logged; TorchServe says things of its own."""
+def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """The lines that monitoring has logged, without those of TorchServe."""
     return [record.getMessage() for record in caplog.records if record.name == "torchserve_drift"]
 
 
@@ -194,7 +194,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_bad_settings_are_said_once_and_the_model_serves(
+def test_bad_settings_are_logged_once_and_the_model_serves(
     model: Model, case: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     drift, message = BROKEN[case]
@@ -231,7 +231,7 @@ def test_without_a_baseline_lists_of_numbers_are_served(
     handler = model.handler(drift={"baseline": "a\0b"} if damage == "not a file name" else DRIFT)
     errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
     assert len(errors) == 2
-    assert errors[1].startswith("features have no names or order, only lists of numbers can be served: ")
+    assert errors[1].startswith("the baseline's features are not known, only lists of numbers can be served: ")
     answers, statuses = ask(
         model, handler, [{"body": [1, 2, 3, 4]}, {"body": {"instances": [[1, 1, 1, None]]}}, {"body": ROW}]
     )
@@ -240,7 +240,7 @@ def test_without_a_baseline_lists_of_numbers_are_served(
 
 
 @pytest.mark.parametrize("module", ["prometheus_client", "safetensors", "torchserve_drift.monitoring.monitor"])
-def test_a_missing_dependency_is_said_once_and_the_model_serves(
+def test_a_missing_dependency_is_logged_once_and_the_model_serves(
     model: Model, module: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     import sys
@@ -272,7 +272,7 @@ def test_one_rank_of_a_parallel_model_is_watched(
     handler = model.handler()
     assert (handler._monitor is not None) == watched
     assert ask(model, handler, [{"body": ROW}])[0] == [ANSWER]
-    assert not said(caplog)
+    assert not logged(caplog)
 
 
 def test_explanations_are_no_traffic(model: Model) -> None:
@@ -289,10 +289,10 @@ def test_explanations_are_no_traffic(model: Model) -> None:
 
 def test_the_description_is_the_latest_report_beside_the_handler_s_own(model: Model) -> None:
     class Described(BaseHandler):  # type: ignore[misc]
-        said: Any = None
+        description: Any = None
 
         def describe_handle(self) -> Any:
-            return self.said
+            return self.description
 
     class Both(DriftMixin, Described):
         """Monitoring before a handler that describes itself."""
@@ -302,12 +302,12 @@ def test_the_description_is_the_latest_report_beside_the_handler_s_own(model: Mo
     assert found == {"drift": None}
     handler._record_requests([{"body": ROW}] * 5)
     report = handler._monitor.evaluate()
-    Described.said = {"labels": 3}
+    Described.description = {"labels": 3}
     ((found,), _) = ask(model, handler, [{}], {"describe": "True"})
     assert found == {"labels": 3, "drift": report.to_dict()}
     assert found["drift"]["model_version"] == "2.0"
     assert found["drift"]["windows"]["1h"]["rows"] == 5
-    Described.said = "a text"
+    Described.description = "a text"
     assert handler.describe_handle() == "a text"
 
 
@@ -323,7 +323,7 @@ def test_what_a_fault_says_of_values_is_not_logged(model: Model, caplog: pytest.
     mixin = model.handler(type("Mine", (DriftMixin, Static), {}))
     mixin.preprocess(Disclosing())
     handler._monitor.observe({"age": Disclosing()})
-    places = [line.partition(" in ")[2] for line in said(caplog)]
+    places = [line.partition(" in ")[2] for line in logged(caplog)]
     assert len(places) == 2
     assert all(".py:" in place for place in places)
     assert "Ann" not in caplog.text
@@ -340,7 +340,7 @@ def test_faults_of_monitoring_reach_no_prediction(
     monkeypatch.setattr(handler._monitor.store, "append", broken)
     for _ in range(3):
         assert ask(model, handler, [{"body": ROW}])[0] == [ANSWER]
-    assert said(caplog) == ["drift monitoring, observe: OSError: disk on fire (counted, logged once)"]
+    assert logged(caplog) == ["drift monitoring, observe: OSError: disk on fire (counted, logged once)"]
     assert snapshot(handler)["errors"]["observe"] == 3
 
 
@@ -381,7 +381,7 @@ def test_the_mixin_leaves_data_of_any_kind_alone(model: Model, caplog: pytest.Lo
     for data in (None, 5, [None], [object()], [{"data": b"\x89PNG"}], [np.zeros((2, 2))], torch.zeros(2, 2)):
         assert handler.preprocess(data)[1] is data
     assert snapshot(handler)["errors"]["decode"] == 2
-    assert len(said(caplog)) == 1
+    assert len(logged(caplog)) == 1
 
 
 def test_the_mixin_before_preprocess_and_before_initialize(model: Model) -> None:
@@ -413,7 +413,7 @@ def test_micro_batches_in_several_threads_keep_their_answers(model: Model) -> No
 
 
 def test_a_micro_batch_that_is_overtaken_keeps_its_answers(model: Model) -> None:
-    """The second part is preprocessed before the first is postprocessed: as threads may, here as they must."""
+    """The second part is preprocessed before the first is postprocessed. Threads may do so; here they always do."""
     second = threading.Event()
 
     class Overtaken(Micro):

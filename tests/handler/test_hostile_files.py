@@ -1,4 +1,4 @@
-"""Baselines, archives, segments and snapshots that somebody broke: an error of one line, and the model serves."""
+"""Damaged baselines, archives, segments and snapshots: each gives an error of one line, and the model is served."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ BROKEN: dict[str, bytes] = {
     "with more at its end": GOOD + b"\0",
     "twice": GOOD * 2,
     "of zeros": bytes(10_000),
-    "of a header as long as can be said": b"\xff" * 8 + GOOD[8:],
+    "of a header of the largest length": b"\xff" * 8 + GOOD[8:],
     "of a header as long as the file": struct.pack("<Q", len(GOOD) - 8) + GOOD[8:],
     "of another shape": wrong_shape(importance=np.ones((3, 1)) / 3),
     "of NaN": wrong_shape(importance=np.full(3, np.nan)),
@@ -176,7 +176,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Model]:
         yield model
 
 
-def said(caplog: pytest.LogCaptureFixture) -> list[str]:
+def logged_errors(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
 
 
@@ -184,7 +184,7 @@ def said(caplog: pytest.LogCaptureFixture) -> list[str]:
 def test_the_model_serves_with_a_baseline_that_is(model: Model, how: str, caplog: pytest.LogCaptureFixture) -> None:
     (model.path / "baseline.safetensors").write_bytes(BROKEN[how])
     broken = model.handler()
-    lines = said(caplog)
+    lines = logged_errors(caplog)
     off = model.handler(drift={**DRIFT, "windows": "never"})
     assert broken._monitor is None
     assert lines[0].startswith("drift monitoring is off, the model serves without it: baseline ")
@@ -202,12 +202,12 @@ def test_the_model_serves_with_a_baseline_that_is_no_file_of_one(
     path = tmp_path / "strange"
     make_strange(path, kind)
     handler = model.handler(drift={**DRIFT, "baseline": str(path)})
-    assert len(said(caplog)) == 2
+    assert len(logged_errors(caplog)) == 2
     assert b"33.5" in sent_back(model, handler, REQUESTS)
     assert handler._monitor is None
 
 
-def test_a_pipe_that_somebody_holds_open_is_no_baseline(tmp_path: Path) -> None:
+def test_a_pipe_that_a_process_holds_open_is_no_baseline(tmp_path: Path) -> None:
     path = tmp_path / "pipe"
     os.mkfifo(path)
     end = os.open(path, os.O_RDWR | os.O_NONBLOCK)

@@ -1,4 +1,4 @@
-"""A small slice of scripts/detection: no alarm without drift, drift found in time; and the study's own statistics."""
+"""A small part of scripts/detection: no alarm without drift, drift is found in time; and the study's own statistics."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from torchserve_drift.training.build import build
 
 ROOT = Path(__file__).parents[2]
 
-# the slice
+# a small part of the study
 
 
 def test_nothing_is_called_drifted_where_nothing_has_changed() -> None:
@@ -49,16 +49,21 @@ def test_nothing_is_called_drifted_where_nothing_has_changed() -> None:
 def test_drift_is_found_in_time(name: str, most: int) -> None:
     shift = named(name)
     for number in range(3):
-        found = onset.repetition(number, training_rows=10_000, seed=102, shifts=[shift], gates=["none"])[name]["none"]
+        found = onset.repetition(number, training_rows=10_000, seed=102, shifts=[shift], alarm_settings=["none"])[name][
+            "none"
+        ]
         assert found["delay"] is not None
         assert found["delay"] <= most
         assert (found["early"], found["elsewhere"]) == (0, 0)
 
 
-def test_under_the_default_gates_a_small_shift_is_no_drift_and_a_large_one_is() -> None:
+def test_under_the_default_minimum_effects_a_small_shift_is_no_drift_and_a_large_one_is() -> None:
     shifts = [named("mean +0.1 σ"), named("mean +1 σ")]
-    found = [onset.repetition(n, training_rows=10_000, seed=103, shifts=shifts, gates=["defaults"]) for n in range(3)]
-    # some 400 rows may well have shifted by more than they should
+    found = [
+        onset.repetition(n, training_rows=10_000, seed=103, shifts=shifts, alarm_settings=["defaults"])
+        for n in range(3)
+    ]
+    # 400 rows can by chance have shifted by more than the distribution
     assert sum(one["mean +0.1 σ"]["defaults"]["delay"] is None for one in found) >= 2
     assert all(one["mean +1 σ"]["defaults"]["delay"] <= 400 for one in found)
 
@@ -129,7 +134,7 @@ def test_the_correlation_leaves_each_feature_as_it_was() -> None:
         assert stats.kstest(after[:, place], "norm").pvalue > 1e-3
 
 
-# what is said of the results
+# summaries of the results
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 10, 100])
@@ -220,7 +225,7 @@ def test_crossings_are_counted_at_every_rate_and_for_every_kind(monkeypatch: pyt
 
 
 def test_a_crossing_is_counted_once_for_as_long_as_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """p-values are given, in multiples of their levels: they cross that of one rate, of both, of none."""
+    """The given p-values are multiples of their levels: they are below the level of one rate, of both, or of none."""
     lowest = {"f0-0": [0.2, 0.05, 0.05, 2.0, 0.05], "f0-1": [2.0, 2.0, 0.2, 0.2, 2.0], "_joint": [0.01] * 5}
 
     class Given:
@@ -321,18 +326,18 @@ def test_the_page_is_what_the_results_say() -> None:
     assert (ROOT / "docs" / "detection.md").read_text() == document.page(results, peers)
 
 
-@pytest.mark.parametrize("gate", ["none", "equal"])
-def test_by_the_mean_nobody_is_quicker_but_for_a_new_category(gate: str) -> None:
-    """Not even if ours keeps to the budget as promised, which has fewer alarms than the others are set to."""
+@pytest.mark.parametrize("alarm_setting", ["none", "equal"])
+def test_by_the_mean_no_tool_is_quicker_except_for_a_new_category(alarm_setting: str) -> None:
+    """Also with the budget as promised, which gives fewer false alarms than the other tools are set to."""
     results = json.loads((ROOT / "scripts" / "detection_study" / "results.json").read_text())
     peers = json.loads(run.RESULTS.read_text())
     quicker = set()
-    for shift, gates in results["onset"]["1000000"]["delays"].items():
+    for shift, by_setting in results["onset"]["1000000"]["delays"].items():
         theirs = [delays[str(w)] for delays in peers["windows"]["delays"][shift].values() for w in WINDOWS]
         theirs += [delays["equal"] for delays in peers["river"]["delays"].get(shift, {}).values()]
         means = [np.mean([HORIZON_ROWS if delay is None else delay for delay in delays]) for delays in theirs]
-        assert all(delay is not None for delay in gates[gate])
-        if min(means) < np.mean(gates[gate]):
+        assert all(delay is not None for delay in by_setting[alarm_setting])
+        if min(means) < np.mean(by_setting[alarm_setting]):
             quicker.add(shift)
     assert quicker == {"new category 1 %"}
 

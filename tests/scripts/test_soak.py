@@ -1,4 +1,4 @@
-"""The soak, short: whether it runs, and whether the promises hold that a short run can tell."""
+"""A short soak: it runs, and keeps the promises that a short run can check."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_a_short_soak_loses_no_row_and_leaves_nothing_behind():
     lines = {line["what"]: line for line in json.loads(done.stdout)}
     broken = {what: line["value"] for what, line in lines.items() if not line["kept"]}
     assert done.returncode == (1 if broken else 0)
-    # a few short slices on a busy machine say nothing of latency
+    # A few short slices on a busy machine do not measure latency.
     assert {what: value for what, value in broken.items() if not what.startswith("p99")} == {}
     assert lines["workers killed"]["value"] == 2
     assert lines["rows answered"]["value"] > 200
@@ -35,15 +35,15 @@ def test_a_short_soak_loses_no_row_and_leaves_nothing_behind():
     assert lines["scrapes"]["value"] > 5
 
 
-def test_a_broken_promise_is_said_and_ends_with_1(monkeypatch, capsys):
+def test_a_broken_promise_is_shown_and_the_exit_code_is_1(monkeypatch, capsys):
     monkeypatch.syspath_prepend(str(ROOT / "scripts"))
     import soak_run.__main__ as program
     from soak_run.promises import Measured
-    from soak_run.run import Outcome
+    from soak_run.run import SoakResult
 
     def soak(lost: float) -> int:
         lines = [Measured("rows lost", lost, 0), Measured("rows", 5)]
-        monkeypatch.setattr(program, "soak", lambda plan, folder: Outcome(lines, Table()))
+        monkeypatch.setattr(program, "soak", lambda plan, folder: SoakResult(lines, Table()))
         monkeypatch.setattr(sys, "argv", ["soak"])
         return program.main()
 

@@ -1,4 +1,4 @@
-"""One truth per model, whatever happens to its workers: faults against a real TorchServe."""
+"""Faults against a real TorchServe: a model's counts stay right, whatever happens to its workers."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ from typing import Any, Optional
 
 import pytest
 
-from hostile import BODIES
+from hostile_bodies import BODIES
+from metrics_port import ScrapeWatch, scrape, shown_models, value
 from processes import listeners
 from profiles import baseline
-from servers import TorchServe, free_ports, torchserve, wait_for
+from servers import TorchServe, free_ports, manage, scale, torchserve, wait_for
+from sum_model import COLUMNS, Row, archive, p_values, request_rows
 from torchserve_drift import Monitor
-from watched import COLUMNS, Row, Watch, archive, manage, p_values, request_rows, scale, scrape, shown_models, value
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.faults]
 
@@ -50,7 +51,7 @@ def port() -> int:
 
 @pytest.fixture(scope="module")
 def server(port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TorchServe]:
-    """Has model `anchor`, which nobody sends rows to, so that there always is a worker that can serve the port."""
+    """Has a model `anchor` without traffic, so that there is always a worker that can serve the port."""
     store = tmp_path_factory.mktemp("faults")
     archive(store, "sum.mar", settings(port))
     archive(store, "sum2.mar", settings(port), version="2.0")
@@ -78,7 +79,7 @@ def send(server: TorchServe, rows: list[Row], model: str = "sum") -> None:
 
 
 def counted(port: int, rows: int, **model: str) -> Any:
-    """The samples of the port once an evaluation covers ``rows`` of the model's."""
+    """The samples of the port once an evaluation covers ``rows`` rows of the model."""
 
     def probe() -> Any:
         samples = scrape(port)
@@ -88,7 +89,7 @@ def counted(port: int, rows: int, **model: str) -> Any:
 
 
 def assert_exact(port: int, rows: list[Row], **model: str) -> None:
-    """Counts are those of the rows, p-values those of SciPy on them."""
+    """Check that counts equal those of the rows, and p-values those of SciPy on the rows."""
     samples = counted(port, len(rows), **model)
     assert value(samples, "rows_total", **model) == len(rows)
     for window in ("1h", "100000 rows"):
@@ -128,7 +129,7 @@ def test_a_model_that_is_unregistered_disappears_within_two_evaluations(server, 
         counted(port, 20)
     gone = time.monotonic()
     wait_for("no series of the model", lambda: shown_models(scrape(port)) == {("anchor", "1.0")}, 5, 0.02)
-    assert time.monotonic() - gone < 2 * EVALUATE_SECONDS + 0.5  # the latter until the next port is taken
+    assert time.monotonic() - gone < 2 * EVALUATE_SECONDS + 0.5  # half a second until another process holds the port
 
 
 def test_a_model_that_is_registered_again_starts_without_rows(server, port):
@@ -150,7 +151,7 @@ def test_versions_side_by_side_are_counted_apart(server, port):
 
 
 class Load:
-    """Requests one after another from several threads: which rows were answered, and how many were sent in all."""
+    """Sends requests from several threads, and keeps the rows that were answered and the number that was sent."""
 
     def __init__(self, server: TorchServe, threads: int = 6) -> None:
         self.answered: list[Row] = []
@@ -168,7 +169,7 @@ class Load:
             self.sent += 1
             try:
                 answer = self._server.predict("sum", row.features)
-            except (OSError, ValueError):  # its worker died, or there is none at the moment
+            except (OSError, ValueError):  # its worker was killed, or there is none at the moment
                 continue
             if answer == pytest.approx(row.answer, rel=1e-5):
                 self.answered.append(row)
@@ -182,7 +183,7 @@ class Load:
             run.result()
 
 
-def check_promises(port: int, load: Load, watch: Watch, handed_on: int = 0) -> None:
+def check_promises(port: int, load: Load, watch: ScrapeWatch, handed_on: int = 0) -> None:
     """Every row that was answered is counted, and of those that were sent and not answered, each at most once.
 
     TorchServe hands the request of a worker that it stops by scaling to another one: ``handed_on`` may count twice.
@@ -200,7 +201,7 @@ def check_promises(port: int, load: Load, watch: Watch, handed_on: int = 0) -> N
 
 
 def settled_total(port: int) -> Optional[float]:
-    """The rows counted, once an evaluation that began after the last request shows as many as the one before it."""
+    """The number of rows, once an evaluation that began after the last request shows as many as the one before."""
     first = scrape(port)
     evaluated = "last_evaluation_timestamp_seconds"
     later = wait_for(
@@ -216,9 +217,9 @@ def settled_total(port: int) -> Optional[float]:
 
 
 @pytest.fixture
-def loaded(server: TorchServe, port: int) -> Iterator[tuple[Load, Watch]]:
+def loaded(server: TorchServe, port: int) -> Iterator[tuple[Load, ScrapeWatch]]:
     with registered(server, "sum.mar", 2):
-        load, watch = Load(server), Watch(port)
+        load, watch = Load(server), ScrapeWatch(port)
         try:
             yield load, watch
         finally:
@@ -227,7 +228,7 @@ def loaded(server: TorchServe, port: int) -> Iterator[tuple[Load, Watch]]:
 
 
 def test_workers_killed_under_load_lose_no_row_that_was_answered(server, port, loaded):
-    """In turn the process that serves the port, one of the model's workers, and both of these at once."""
+    """Kills the process that serves the port, one of the model's workers, and all of the model's workers, in turn."""
     load, watch = loaded
     for victims in ("port", "any", "all", "port", "any", "port"):
         answered = len(load.answered)
@@ -273,7 +274,7 @@ def test_answers_are_byte_for_byte_those_of_the_handler_without_monitoring(serve
             assert watched == answer(server, "off", body, content_type), (body[:80], content_type)
             codes.add(watched[0])
         assert codes == {200, 400}
-        assert len(server.worker_pids("sum")) == 1  # nothing of this ends a worker
+        assert len(server.worker_pids("sum")) == 1  # no request has ended a worker
         assert shown_models(scrape(port)) == {("anchor", "1.0"), ("sum", "1.0")}
         assert "drift monitoring is off" in server.log.read_text(errors="replace")
         samples = scrape(port)
@@ -331,32 +332,32 @@ def test_without_state_dir_the_windows_start_empty_and_say_so(restarted):
     assert "windows start empty" in server.log.read_text(errors="replace")
 
 
-# A server whose state directories are spoilt, each model's in another way
+# A server whose models have damaged state directories, each in another way
 
 
 @dataclass(frozen=True)
-class Spoilt:
-    """A server, its port, and the state directory of each of its models."""
+class Damaged:
+    """A server, its port, and the damaged state directory of each of its models."""
 
     server: TorchServe
     port: int
     states: Mapping[str, Path]
 
-    def said(self, model: str, what: str) -> list[str]:
-        """Lines of the model's log with ``what`` in them."""
+    def logged(self, model: str, what: str) -> list[str]:
+        """The lines of the model's log that contain ``what``."""
         lines = self.server.log.read_text(errors="replace").splitlines()
         return [line for line in lines if f"-{model}_" in line and what in line]
 
     def serves(self, model: str, rows: int = 60, before: int = 0) -> None:
-        """Its answers are right, and its rows counted."""
+        """Check that the model's answers are right and its rows are counted."""
         sent = request_rows(rows)
         send(self.server, sent, model)
         assert value(counted(self.port, before + rows, model=model), "rows_total", model=model) == before + rows
 
 
 @pytest.fixture(scope="module")
-def spoilt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Spoilt]:
-    folder = tmp_path_factory.mktemp("spoilt")
+def damaged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Damaged]:
+    folder = tmp_path_factory.mktemp("damaged")
     store, (port,) = folder / "store", free_ports(1)
     store.mkdir()
     states = {name: folder / name for name in ("garbage", "deleted", "replaced", "full", "readonly")}
@@ -372,11 +373,11 @@ def spoilt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Spoilt]:
         for number, file in enumerate(segments_left(states["garbage"], "garbage", port)):
             file.write_bytes(random.Random(number).randbytes(file.stat().st_size - number))
         server = stack.enter_context(torchserve(store, {name: f"{name}.mar" for name in states}))
-        yield Spoilt(server, port, states)
+        yield Damaged(server, port, states)
 
 
 def mount(stack: ExitStack, path: Path, options: str) -> bool:
-    """Whether a small file system could be had at ``path``."""
+    """Mount a small file system at ``path``, and say whether that was possible."""
     path.mkdir()
     done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(path)], capture_output=True, check=False)
     if done.returncode == 0:
@@ -395,37 +396,37 @@ def segments_left(state: Path, name: str, port: int) -> list[Path]:
     return sorted(state.rglob("*.segment"))
 
 
-def test_a_baseline_of_other_features_drops_the_old_windows_and_says_so_once(spoilt):
+def test_a_baseline_of_other_features_drops_the_old_windows_and_says_so_once(damaged):
     for _ in range(30):
-        assert spoilt.server.predict("replaced", {"height": 1.6}) == pytest.approx(1.6)
-    assert value(counted(spoilt.port, 30, model="replaced"), "rows_total", model="replaced") == 30
-    (said,) = spoilt.said("replaced", "are dropped: made for another baseline or other windows")
-    assert said.count(".segment") == 2
-    assert len(list(spoilt.states["replaced"].rglob("*.segment"))) == 2  # of the workers that live
+        assert damaged.server.predict("replaced", {"height": 1.6}) == pytest.approx(1.6)
+    assert value(counted(damaged.port, 30, model="replaced"), "rows_total", model="replaced") == 30
+    (line,) = damaged.logged("replaced", "are dropped: made for another baseline or other windows")
+    assert line.count(".segment") == 2
+    assert len(list(damaged.states["replaced"].rglob("*.segment"))) == 2  # of the workers that live
 
 
-def test_garbage_in_segments_is_dropped_and_the_model_serves_and_counts(spoilt):
-    spoilt.serves("garbage")
-    assert len(spoilt.said("garbage", "are dropped: not a segment file")) == 1
-    assert len(spoilt.said("garbage", "or broken: ")) == 1  # of the file that has another size as well
-    assert len(spoilt.said("garbage", "are dropped")) == 2
-    assert len(list(spoilt.states["garbage"].rglob("*.segment"))) == 2
+def test_garbage_in_segments_is_dropped_and_the_model_serves_and_counts(damaged):
+    damaged.serves("garbage")
+    assert len(damaged.logged("garbage", "are dropped: not a segment file")) == 1
+    assert len(damaged.logged("garbage", "or broken: ")) == 1  # of the file that has another size as well
+    assert len(damaged.logged("garbage", "are dropped")) == 2
+    assert len(list(damaged.states["garbage"].rglob("*.segment"))) == 2
 
 
-def test_a_state_dir_that_is_deleted_while_serving_is_written_anew_and_no_row_is_lost(spoilt):
-    spoilt.serves("deleted")
-    shutil.rmtree(spoilt.states["deleted"])
-    spoilt.serves("deleted", before=60)
-    assert wait_for("segments again", lambda: len(list(spoilt.states["deleted"].rglob("*.segment"))) == 2, 10)
+def test_a_state_dir_that_is_deleted_while_serving_is_written_anew_and_no_row_is_lost(damaged):
+    damaged.serves("deleted")
+    shutil.rmtree(damaged.states["deleted"])
+    damaged.serves("deleted", before=60)
+    assert wait_for("segments again", lambda: len(list(damaged.states["deleted"].rglob("*.segment"))) == 2, 10)
 
 
 @pytest.mark.parametrize(("kind", "why"), [("full", "No space left on device"), ("readonly", "Read-only file system")])
-def test_a_full_disk_or_a_read_only_state_dir_leaves_the_model_serving_and_its_rows_counted(spoilt, kind, why):
-    if kind not in spoilt.states:
+def test_a_full_disk_or_a_read_only_state_dir_leaves_the_model_serving_and_its_rows_counted(damaged, kind, why):
+    if kind not in damaged.states:
         pytest.skip("mounting needs root")
-    spoilt.serves(kind)
-    assert any(why in line for line in spoilt.said(kind, "windows will not survive a restart"))
-    assert list(spoilt.states[kind].rglob("*.segment")) == []
+    damaged.serves(kind)
+    assert any(why in line for line in damaged.logged(kind, "windows will not survive a restart"))
+    assert list(damaged.states[kind].rglob("*.segment")) == []
 
 
 def test_the_rows_of_these_tests_have_p_values_of_all_sizes():

@@ -1,4 +1,4 @@
-"""Archives whose baseline or settings somebody broke, in a real TorchServe: they serve, the sound one is watched."""
+"""Archives with a broken baseline or settings in a real TorchServe: all are served, the sound one is monitored."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import Any, Callable
 
 import pytest
 
+from metrics_port import scrape, shown_models, value
 from servers import TorchServe, free_ports, torchserve, wait_for
-from watched import archive, request_rows, scrape, shown_models, value
+from sum_model import archive, request_rows
 
 pytestmark = pytest.mark.server
 

@@ -1,4 +1,4 @@
-"""A real Prometheus scrapes a real TorchServe, and is asked what drifted."""
+"""A real Prometheus scrapes a real TorchServe, and is queried for drift."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[TorchSer
     store = tmp_path_factory.mktemp("store")
     (port,) = free_ports(1)
     drift = {"windows": ["1h"], "evaluate_every": "500ms", "export": {"address": f"127.0.0.1:{port}"}}
-    archives.tabular(store, {"age": AGES, "weight": WEIGHTS}, drift)
+    archives.probe_archive(store, {"age": AGES, "weight": WEIGHTS}, drift)
     with torchserve(store, {"tabular": "tabular.mar"}) as server, prometheus([f"127.0.0.1:{port}"]) as scraper:
         yield server, scraper
 

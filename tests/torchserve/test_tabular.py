@@ -1,4 +1,4 @@
-"""A real TorchServe with two workers, and every number it exports recomputed from the rows that were sent."""
+"""A real TorchServe with two workers: every number that it exports is recomputed from the rows that were sent."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def request_rows() -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Served:
-    """What was sent, what came back, and what the port then said."""
+    """The rows that were sent, the answers, and the samples at the port afterwards."""
 
     rows: list[dict[str, Any]]
     answers: list[dict[str, Any]]
@@ -98,7 +98,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     store = tmp_path_factory.mktemp("store")
     (port,) = free_ports(1)
     drift = {"windows": list(WINDOWS), "evaluate_every": "500ms", "export": {"address": f"127.0.0.1:{port}"}}
-    archives.tabular(store, training_columns(), drift, batchSize=4, maxBatchDelay=5)
+    archives.probe_archive(store, training_columns(), drift, batchSize=4, maxBatchDelay=5)
     with torchserve(store, {"tabular": "tabular.mar"}) as server:
         rows = request_rows()
         with ThreadPoolExecutor(8) as pool:
@@ -108,7 +108,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 def scrape_when(port: int, rows: int) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-    """All samples of the port once an evaluation covers ``rows``; nothing before."""
+    """All samples of the port once an evaluation covers ``rows``; none before."""
     families = text_string_to_metric_families(fetch(f"http://127.0.0.1:{port}/metrics"))
     samples = {(s.name, frozenset(s.labels.items())): s.value for family in families for s in family.samples}
     covered = [value for (name, _), value in samples.items() if name == "torchserve_drift_window_rows"]
@@ -159,7 +159,7 @@ def test_the_rows_make_p_values_of_all_sizes():
 def test_both_workers_answered_from_the_archive_alone(served):
     assert len({answer["pid"] for answer in served.answers}) == 2
     files = {Path(file) for answer in served.answers for file in answer["files"]}
-    assert {file.name for file in files} == {"__init__.py", "handler.py"}
+    assert {file.parts[-2:] for file in files} == {("torchserve_drift", "__init__.py"), ("handler", "__init__.py")}
     assert all(file.is_relative_to(served.server.home / "models") for file in files)
     assert {tuple(answer["unwanted"]) for answer in served.answers} == {()}
 
@@ -233,7 +233,7 @@ def test_every_worker_describes_the_model_with_the_latest_report(served):
 
 
 def test_rows_outlive_the_workers_that_counted_them(served):
-    """The last test: each worker in turn is killed, whichever holds the port and evaluates."""
+    """Runs last, because it kills each worker in turn, also the one that holds the port and evaluates."""
     server = served.server
     for worker in server.worker_pids("tabular"):
         os.kill(worker, signal.SIGKILL)

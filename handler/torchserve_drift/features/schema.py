@@ -12,14 +12,15 @@ import numpy as np
 Kind = Literal["numeric", "categorical"]
 
 LONGEST_CATEGORY = 200
-"""Characters; a longer category is known by its SHA-256, so that no request can make a label or a table grow."""
+"""In characters. A longer category is replaced by its SHA-256, so that no request can make a label or a table grow."""
 
 
 @dataclass(frozen=True)
 class Feature:
     """One input of the model.
 
-    ``categories`` are in the order of their index (falling frequency in the baseline, then by name); empty for numbers.
+    ``categories`` of a categorical feature are in the order of their index: by falling frequency in the baseline, then
+    by name. A numeric feature has none.
     """
 
     name: str
@@ -35,14 +36,14 @@ class Mistyped:
 
 
 MISTYPED = Mistyped()
-"""Returned by `category_key` for a value that can be no category (a list, an object, ...)."""
+"""Returned by `category_key` for a value that cannot be a category, such as a list or an object."""
 
 
 def category_key(value: object) -> Union[str, Mistyped, None]:  # noqa: PLR0911 - one return a type
-    """The one spelling under which a value is a category, the same in training data and in requests.
+    """The text that stands for a value as a category; it is the same in training data and in requests.
 
-    Returns ``None`` for a missing value (null, NaN) and `MISTYPED` for what is no scalar. Integral numbers are
-    spelled as integers, booleans ``true`` and ``false``.
+    Returns ``None`` for a missing value (null, NaN) and `MISTYPED` for a value that is not a scalar. Integers, and
+    floats that are whole numbers, are written as integers; booleans are ``true`` and ``false``.
 
     Examples
     --------
@@ -58,7 +59,7 @@ def category_key(value: object) -> Union[str, Mistyped, None]:  # noqa: PLR0911 
     if isinstance(value, (bool, np.bool_)):
         return "true" if value else "false"
     if isinstance(value, (int, np.integer)):
-        return _spelled_integer(int(value))
+        return _integer_text(int(value))
     if isinstance(value, (float, np.floating)):
         number = float(value)
         if math.isnan(number):
@@ -68,10 +69,10 @@ def category_key(value: object) -> Union[str, Mistyped, None]:  # noqa: PLR0911 
 
 
 def hashed(value: str) -> str:
-    """The stand-in for a category too long to keep: ``sha256:`` and 64 hexadecimal digits."""
+    """What replaces a category that is too long to keep: ``sha256:`` and 64 hexadecimal digits."""
     return "sha256:" + hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _spelled_integer(value: int) -> str:
-    # str() of an integer beyond 4,300 digits raises in newer Pythons, and hex() is linear where str() is quadratic
+def _integer_text(value: int) -> str:
+    # For a huge integer str() takes quadratic time, and raises beyond 4,300 digits in newer Pythons; hex() is linear.
     return str(value) if value.bit_length() <= 256 else hashed(hex(value))

@@ -1,4 +1,4 @@
-"""Requests as TorchServe hands them to a handler, decoded to rows of features."""
+"""Decodes requests, as TorchServe passes them to a handler, to rows of features."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Optional, Union
 import numpy as np
 
 from torchserve_drift.errors import FeatureError, RowLengthError
-from torchserve_drift.features.encoding import RowEncoder, few
+from torchserve_drift.features.encoding import RowEncoder, first_names
 from torchserve_drift.features.schema import Feature
 from torchserve_drift.stats.arrays import Floats
 
@@ -19,20 +19,22 @@ UNDECODABLE = "undecodable"
 NOT_FEATURES = "not_features"
 WRONG_LENGTH = "wrong_length"
 REASONS = (UNDECODABLE, NOT_FEATURES, WRONG_LENGTH)
-"""Why a row is rejected: its body is no JSON; it is neither an object nor a list of features; a list of another
-length."""
-
+"""Why a request is rejected: its body is not JSON; a row is neither an object nor a list of features; a row, or the
+request, has a wrong length."""
 
 LARGEST_REQUEST = 1 << 24
-"""Values of one request, rows times features: three bytes of JSON may name a row of a thousand missing values. More
-than TorchServe's largest request (6.5 MB by default) can hold where it spells them out."""
+"""The most values of one request, which are its rows times the features.
 
-_WIDEST_UNNAMED = 100_000
+Three bytes of JSON can stand for a row of a thousand missing values, so that the size of a body limits nothing. A body
+of 6.5 MB, TorchServe's default limit, cannot hold as many values that are written out.
+"""
+
+_MOST_UNNAMED_FEATURES = 100_000
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a request has no rows: one of `REASONS`, and a line for its sender."""
+    """Why a request was rejected: one of `REASONS`, and a line for the client."""
 
     reason: str
     message: str
@@ -40,10 +42,10 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Request:
-    """One request's place in a batch of rows: ``rows`` of them; ``form`` tells how its response looks.
+    """One request of a batch: how many rows it has, and in which form it is answered.
 
-    Forms: ``row`` (one object or list of values), ``rows`` (a list of those), ``v1`` and ``v2`` (KServe), ``none``
-    (nothing to answer: an empty row, which TorchServe sends again and again while it streams).
+    The ``form`` is ``row`` (one object or list of values), ``rows`` (a list of those), ``v1`` or ``v2`` (KServe), or
+    ``none`` (an empty request, which TorchServe sends repeatedly while a response streams).
     """
 
     form: str
@@ -53,55 +55,64 @@ class Request:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """``rows`` (m, F) of all ``requests``, in their order; ``unknown`` values under names that are no features."""
+    """The ``rows`` (m, F) of all ``requests``, in their order.
+
+    ``unknown`` is how many values had names that are not features.
+    """
 
     rows: Floats
     requests: tuple[Request, ...]
     unknown: int
 
     def sizes(self) -> list[int]:
-        """The rows of each request that has any."""
+        """The number of rows of each request that has any."""
         return [request.rows for request in self.requests if request.rows]
 
     def rejected(self) -> Mapping[str, int]:
-        """Rejected requests by reason."""
+        """How many requests were rejected, by reason."""
         refused = [request.refusal.reason for request in self.requests if request.refusal]
-        return Counter(refused) if refused else {}  # a Counter costs more than all else that is recorded of a row
+        return Counter(refused) if refused else {}  # making a Counter costs more than recording a row
 
 
 @dataclass
-class _Rows:
+class _DecodedRows:
     values: list[Union[list[float], Floats]] = field(default_factory=list)
     unknown: int = 0
 
 
 class TabularDecoder:
-    """JSON bodies to rows: an object of features, a list of values in the baseline's order, KServe v1 and v2.
-    Thread-safe."""
+    """Decodes JSON bodies to rows: objects of features, lists of values in the baseline's order, KServe v1 and v2.
+
+    Thread-safe.
+    """
 
     def __init__(self, encoder: RowEncoder) -> None:
         self.encoder = encoder
 
     @classmethod
     def of_numbers(cls, requests: Sequence[Any]) -> TabularDecoder:
-        """A decoder of lists of numbers as long as the first of ``requests``, for a model without a usable baseline."""
-        width = next((width for width in map(_width, requests) if width), 1)
-        features = [Feature(f"feature {i}", "numeric") for i in range(min(width, _WIDEST_UNNAMED))]
+        """A decoder for a model without a usable baseline: it takes lists of numbers.
+
+        The lists must be as long as the first list in ``requests``.
+        """
+        width = next((width for width in map(_first_row_width, requests) if width), 1)
+        features = [Feature(f"feature {i}", "numeric") for i in range(min(width, _MOST_UNNAMED_FEATURES))]
         return cls(RowEncoder(features))
 
     def decode(self, requests: Sequence[Any]) -> Batch:
-        """The rows of one batch; whatever cannot be read becomes a `Refusal` of its own request, never an exception."""
-        rows = _Rows()
-        decoded = tuple(self._request(request, rows) for request in requests)
+        """The rows of one batch. Never raises: a request that cannot be read gets a `Refusal`."""
+        rows = _DecodedRows()
+        decoded = tuple(self._decode_request(request, rows) for request in requests)
         width = len(self.encoder.names)
         matrix = np.array(rows.values, dtype=np.float64).reshape(-1, width) if rows.values else np.empty((0, width))
         return Batch(matrix, decoded, rows.unknown)
 
-    def _request(self, request: Any, rows: _Rows) -> Request:
+    def _decode_request(self, request: Any, rows: _DecodedRows) -> Request:
+        """Add the rows of ``request`` to ``rows``, all of them or none."""
         before, unknown = len(rows.values), rows.unknown
         try:
             body = body_of(request)
-            form = "none" if body is _EMPTY else self._body(body, rows)
+            form = "none" if body is _EMPTY else self._decode_body(body, rows)
             return Request(form, len(rows.values) - before)
         except RowLengthError as error:
             refusal = Refusal(WRONG_LENGTH, str(error))
@@ -109,24 +120,26 @@ class TabularDecoder:
             refusal = Refusal(NOT_FEATURES, str(error))
         except (ValueError, RecursionError) as error:
             refusal = Refusal(UNDECODABLE, f"the body must be JSON: {str(error)[:200]}")
-        del rows.values[before:]
+        del rows.values[before:]  # rows that were read before the one that could not be
         rows.unknown = unknown
         return Request("row", 0, refusal)
 
-    def _body(self, body: Any, rows: _Rows) -> str:
+    def _decode_body(self, body: Any, rows: _DecodedRows) -> str:
+        """Add the rows of ``body`` to ``rows``, and return the form of the request."""
         if isinstance(body, Mapping):
+            # A feature may have the name of one of KServe's keys; then the key is taken for the feature.
             if isinstance(body.get("instances"), list) and "instances" not in self.encoder.names:
-                self._many(body["instances"], rows)
+                self._add_rows(body["instances"], rows)
                 return "v1"
             if isinstance(body.get("inputs"), list) and "inputs" not in self.encoder.names:
-                rows.values.extend(self._tensors(body["inputs"]))
+                rows.values.extend(self._tensor_rows(body["inputs"]))
                 return "v2"
-            self._one(body, rows)
+            self._add_row(body, rows)
             return "row"
         if isinstance(body, list) and body and isinstance(body[0], (list, Mapping)):
-            self._many(body, rows)
+            self._add_rows(body, rows)
             return "rows"
-        self._one(body, rows)
+        self._add_row(body, rows)
         return "row"
 
     def _check_size(self, rows: int) -> None:
@@ -134,16 +147,16 @@ class TabularDecoder:
         if rows > most:
             raise RowLengthError(f"a request must have at most {most} rows, got {rows}")
 
-    def _many(self, instances: Sequence[Any], rows: _Rows) -> None:
+    def _add_rows(self, instances: Sequence[Any], rows: _DecodedRows) -> None:
         self._check_size(len(instances))
         for instance in instances:
-            self._one(instance, rows)
+            self._add_row(instance, rows)
 
-    def _one(self, row: Any, rows: _Rows) -> None:
+    def _add_row(self, row: Any, rows: _DecodedRows) -> None:
         if isinstance(row, Mapping):
-            values, unknown = self.encoder.object(row)
+            values, unknown = self.encoder.json_object(row)
             if unknown and unknown == len(row):
-                raise FeatureError(f"an object must hold features of the baseline, got {few(row)}")
+                raise FeatureError(f"an object must hold features of the baseline, got {first_names(row)}")
             rows.unknown += unknown
         elif isinstance(row, list):
             values = self.encoder.values(row)
@@ -151,9 +164,11 @@ class TabularDecoder:
             raise FeatureError(f"a row must be an object or a list of features, got {type(row).__name__}")
         rows.values.append(values)
 
-    def _tensors(self, tensors: Sequence[Any]) -> Floats:
-        """Rows of KServe v2 tensors: one (m, F) tensor in the baseline's order, or one tensor a feature, named for
-        it."""
+    def _tensor_rows(self, tensors: Sequence[Any]) -> Floats:
+        """Rows of KServe v2 tensors.
+
+        Either one tensor (m, F) holds all features in the baseline's order, or each feature has a tensor of its name.
+        """
         named = {}
         for tensor in tensors:
             if not isinstance(tensor, Mapping) or not isinstance(tensor.get("data"), list):
@@ -161,28 +176,29 @@ class TabularDecoder:
             named[str(tensor.get("name"))] = tensor
         names = self.encoder.names
         if len(tensors) == 1 and not set(named).intersection(names):
-            flat = _flat(tensors[0]["data"])
+            flat = _flattened(tensors[0]["data"])
             if not flat or len(flat) % len(names):
                 raise RowLengthError(f"a tensor of rows must have a multiple of {len(names)} values, got {len(flat)}")
             return np.array([self.encoder.values(flat[i : i + len(names)]) for i in range(0, len(flat), len(names))])
-        columns = {name: _flat(tensor["data"]) for name, tensor in named.items() if name in names}
+        columns = {name: _flattened(tensor["data"]) for name, tensor in named.items() if name in names}
         self._check_size(max(map(len, columns.values()), default=0))
         return self.encoder.columns(columns)
 
 
 _EMPTY = object()
+"""Stands for the body of an empty request."""
 
 
 def body_of(request: Any) -> Any:
-    """What a client sent, decoded from JSON where TorchServe has not done so; a marker of its own for an empty row.
+    """What the client sent, decoded from JSON; a special object if the request is empty.
 
-    TorchServe hands over ``{"body": ...}`` or ``{"data": ...}``, decoded or as bytes, or under a service envelope the
-    value itself.
+    TorchServe passes ``{"body": ...}`` or ``{"data": ...}``, where the value is bytes or is decoded already; a service
+    envelope passes the value itself.
 
     Raises
     ------
     ValueError, RecursionError
-        When bytes or text are no JSON.
+        If bytes or text are not JSON.
     """
     body = request
     if isinstance(request, Mapping):
@@ -199,8 +215,8 @@ def body_of(request: Any) -> Any:
     return body
 
 
-def _width(request: Any) -> int:
-    """Values in the first row of a request of lists; 0 for other requests."""
+def _first_row_width(request: Any) -> int:
+    """The number of values in the first row of a request of lists; 0 for other requests."""
     try:
         body = body_of(request)
     except (ValueError, RecursionError):
@@ -212,8 +228,8 @@ def _width(request: Any) -> int:
     return len(body) if isinstance(body, list) else 0
 
 
-def _flat(data: Sequence[Any]) -> list[Any]:
-    """A tensor's data row by row: KServe v2 allows it nested."""
+def _flattened(data: Sequence[Any]) -> list[Any]:
+    """A tensor's data as one list, row by row. KServe v2 allows a list of lists."""
     values: list[Any] = []
     for item in data:
         if isinstance(item, list):

@@ -10,13 +10,14 @@ if TYPE_CHECKING:
 
 __all__ = ["DriftHandler", "DriftMixin"]
 
-_HOMES = {"DriftHandler": "tabular", "DriftMixin": "mixin"}
+_MODULE_OF = {"DriftHandler": "tabular", "DriftMixin": "mixin"}
+"""The module of this folder that defines each public name."""
 
 
 def __getattr__(name: str) -> Any:
-    # loaded on first use: whoever needs only the mixin, or another module of this folder, loads neither torch nor ts
-    if name not in _HOMES:
+    # Loaded on first use: a program that needs only the mixin or `deployment` loads neither torch nor ts.
+    if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)

@@ -1,4 +1,7 @@
-"""A model server's worker to its monitor: settings, baseline, shared directory; whatever fails, the model serves on."""
+"""Sets up the monitor of a worker of TorchServe: its settings, its baseline and the directory that workers share.
+
+Nothing here may stop the model from serving: every failure is logged, and the model then runs without monitoring.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +24,13 @@ _logger = logging.getLogger("torchserve_drift")
 
 
 def start_monitor(context: Any) -> Optional[Monitor]:
-    """The running monitor of the model that ``context`` (TorchServe's) describes; ``None``, and why in the log,
-    without one.
+    """Start the monitor of the model that ``context``, TorchServe's, describes.
 
-    Never raises: an exception while a model initialises makes TorchServe hang its users' requests.
+    Returns ``None`` if the monitor cannot be started; the log then says why. Never raises: TorchServe lets requests
+    hang after an exception during a model's initialisation.
     """
-    if os.environ.get("LOCAL_RANK", "0") not in ("", "0"):  # of a tensor-parallel model one rank sees what all see
+    # All ranks of a tensor-parallel model get the same requests, so only rank 0 counts them.
+    if os.environ.get("LOCAL_RANK", "0") not in ("", "0"):
         return None
     try:
         monitor = _monitor(context)
@@ -43,12 +47,14 @@ def start_monitor(context: Any) -> Optional[Monitor]:
 
 
 def schema(context: Any) -> Sequence[Feature]:
-    """The features of the model's baseline, also where the baseline cannot be monitored with.
+    """The features of the model's baseline.
+
+    They can often be read from a baseline that is too damaged for monitoring.
 
     Raises
     ------
     DriftError
-        When not even those can be read.
+        When the features cannot be read either.
     """
     from torchserve_drift.baseline.artifact import read_file, read_schema
 
@@ -56,7 +62,8 @@ def schema(context: Any) -> Sequence[Feature]:
 
 
 def _baseline_path(context: Any) -> Path:
-    section = _section(context)
+    # Not by `Settings`: another setting may be wrong, and the features are needed then too.
+    section = _drift_section(context)
     name = section.get("baseline") if isinstance(section, Mapping) else None
     name = os.environ.get("TORCHSERVE_DRIFT_BASELINE") or name or "baseline.safetensors"
     return Path(_model_dir(context), str(name))
@@ -68,11 +75,11 @@ def _monitor(context: Any) -> Monitor:
     from torchserve_drift.port.snapshot_files import SnapshotFiles
     from torchserve_drift.settings.settings import Settings
 
-    settings = Settings.from_mapping(_section(context), os.environ)
+    settings = Settings.from_mapping(_drift_section(context), os.environ)
     baseline = Baseline.load(Path(_model_dir(context), settings.baseline))
     version = str((context.manifest or {}).get("model", {}).get("modelVersion", "1.0"))
     root = shared_root()
-    directory = _prepared(root, _model_dir(context), settings) if root is not None else None
+    directory = _model_directory(root, _model_dir(context), settings) if root is not None else None
     files = SnapshotFiles(root, settings.export.address) if root is not None and directory is not None else None
     return Monitor(
         baseline,
@@ -84,7 +91,8 @@ def _monitor(context: Any) -> Monitor:
     )
 
 
-def _section(context: Any) -> Any:
+def _drift_section(context: Any) -> Any:
+    """The `drift:` section of the model's model-config.yaml, not validated."""
     return (getattr(context, "model_yaml_config", None) or {}).get("drift")
 
 
@@ -93,25 +101,30 @@ def _model_dir(context: Any) -> str:
 
 
 def shared_root() -> Optional[Path]:
-    """The directory in which this user's workers on this host find one another; ``None`` where none can be made.
+    """The directory in which the workers of this user on this host find one another.
 
-    ``<temporary directory>/torchserve-drift-<uid>``, for the user alone.
+    It is ``<temporary directory>/torchserve-drift-<uid>``, and only the user has access to it. Returns ``None`` if it
+    cannot be made, or if another user could have made it; the log then says why.
     """
     root = Path(tempfile.gettempdir(), f"torchserve-drift-{os.getuid()}")
     try:
         root.mkdir(mode=0o700, exist_ok=True)
-        facts = root.lstat()
-        if not root.is_dir() or root.is_symlink() or facts.st_uid != os.getuid() or facts.st_mode & 0o077:
-            raise PermissionError(1, "must be a directory of this user alone", str(root))
+        # Everybody can make files in the temporary directory, so another user may have been here first.
+        status = root.lstat()
+        if not root.is_dir() or root.is_symlink() or status.st_uid != os.getuid() or status.st_mode & 0o077:
+            raise PermissionError(1, "must be a directory that only this user has access to", str(root))
     except OSError as error:
         _logger.warning("workers are not merged, each shows its own rows: %s: %s", root, error.strerror)
         return None
     return root
 
 
-def _prepared(root: Path, model_dir: str, settings: Settings) -> Optional[Path]:
-    """The directory of one registration of a model: its model_dir is new with every registration, the same for all
-    workers."""
+def _model_directory(root: Path, model_dir: str, settings: Settings) -> Optional[Path]:
+    """The directory below ``root`` that the workers of one registration of a model share.
+
+    Returns ``None`` if it cannot be made; the log then says why. The directory is named for ``model_dir``, which
+    TorchServe makes anew for each registration and gives to all of its workers.
+    """
     from torchserve_drift.port.model_directory import is_model_directory, prepare_model_directory
 
     directory = root / hashlib.sha256(os.path.realpath(model_dir).encode()).hexdigest()[:32]
@@ -123,7 +136,7 @@ def _prepared(root: Path, model_dir: str, settings: Settings) -> Optional[Path]:
             evaluate_every=settings.evaluate_every,
         )
     except OSError as error:
-        if not is_model_directory(directory):  # by a worker that started while there was room
+        if not is_model_directory(directory):  # else a worker that started earlier has done so
             _logger.warning("workers are not merged, each shows its own rows: %s: %s", directory, error.strerror)
             return None
     return directory

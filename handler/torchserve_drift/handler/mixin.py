@@ -1,4 +1,4 @@
-"""`DriftMixin`: drift monitoring before any handler class."""
+"""`DriftMixin` adds drift monitoring to any handler class."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ if TYPE_CHECKING:
 
 
 class DriftMixin:
-    """Drift monitoring before any handler class: ``class Mine(DriftMixin, ImageClassifier)``.
+    """Adds drift monitoring to the handler class that follows it: ``class Mine(DriftMixin, ImageClassifier)``.
 
-    What reaches ``preprocess`` is recorded as rows of features; what it returns, and every other answer of the
-    handler, stays
-    as it is. Handlers whose ``preprocess`` is asynchronous or takes further arguments work too. Thread-safe where the
+    The requests that reach ``preprocess`` are recorded as rows of features. All answers of the handler stay the same.
+    The handler's ``preprocess`` may be asynchronous and may take further arguments. The mixin is thread-safe if the
     handler is.
     """
 
@@ -26,14 +25,17 @@ class DriftMixin:
     _decoder: Optional[TabularDecoder] = None
 
     def initialize(self, context: Any) -> None:
-        """Initialise the handler, then start monitoring; without a usable baseline the model serves unmonitored."""
+        """Initialise the handler, then start monitoring.
+
+        Without a usable baseline the model is served without monitoring, and the log says why.
+        """
         super().initialize(context)  # type: ignore[misc] # the next class is a handler
         self._monitor = deployment.start_monitor(context)
         if self._monitor is not None:
             self._decoder = TabularDecoder(self._monitor.encoder)
 
     def preprocess(self, data: Any, *args: Any, **kwargs: Any) -> Any:
-        """Record the requests of a batch, then preprocess it as the handler does."""
+        """Record the requests of a batch, then let the handler preprocess it."""
         self._record_requests(data)
         return super().preprocess(data, *args, **kwargs)  # type: ignore[misc] # the next class is a handler
 
@@ -42,14 +44,17 @@ class DriftMixin:
         if monitor is None or self._decoder is None:
             return
         try:
-            if not explains(self):
+            if not asks_for_explanation(self):
                 began = time.perf_counter()
                 self._record(self._decoder.decode(requests), began)
         except Exception as error:  # noqa: BLE001 - monitoring fails open
             monitor.fault("decode", error)
 
     def _record(self, batch: Batch, began: float) -> None:
-        """Record decoded rows, count what could not be decoded."""
+        """Record the rows of ``batch``, and count the requests and values that could not be read.
+
+        ``began`` is the time at which work on the batch began, by ``time.perf_counter``.
+        """
         monitor = self._monitor
         if monitor is None:
             return
@@ -66,7 +71,11 @@ class DriftMixin:
             monitor.fault("observe", error)
 
     def describe_handle(self) -> Any:
-        """The latest drift report, beside what the handler says of itself: ``GET /models/<name>?customized=true``."""
+        """The handler's own description with the latest drift report added under ``drift``.
+
+        TorchServe shows it at ``GET /models/<name>?customized=true``. A description that is no mapping is returned
+        unchanged.
+        """
         describe = getattr(super(), "describe_handle", None)
         described = describe() if describe is not None else None
         if described is not None and not isinstance(described, Mapping):
@@ -75,9 +84,12 @@ class DriftMixin:
         return {**(described or {}), "drift": report.to_dict() if report is not None else None}
 
 
-def explains(handler: Any) -> bool:
-    """Whether the batch asks for explanations, whose rows are no traffic."""
-    explains = getattr(handler, "_is_explain", None)
-    if explains is None or getattr(handler, "context", None) is None:
+def asks_for_explanation(handler: Any) -> bool:
+    """Whether the current batch asks for explanations instead of predictions.
+
+    Such rows are not recorded: explanations are often asked for rows that were predicted before.
+    """
+    is_explain = getattr(handler, "_is_explain", None)  # a method of ts.torch_handler.base_handler.BaseHandler
+    if is_explain is None or getattr(handler, "context", None) is None:
         return False
-    return bool(explains())
+    return bool(is_explain())

@@ -1,1 +1,1 @@
-"""What users can set."""
+"""What users can set, and how it is read."""

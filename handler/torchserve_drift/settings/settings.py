@@ -1,4 +1,4 @@
-"""The `drift:` section of model-config.yaml and its environment variables, as one frozen object."""
+"""The settings of a model as one frozen object, from model-config.yaml's `drift:` section and environment variables."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from torchserve_drift.window.window import Window
 __all__ = ["POLICIES", "PREFIX", "Alarms", "Export", "Settings", "Window"]
 
 PREFIX = "TORCHSERVE_DRIFT_"
+"""Of the names of environment variables."""
 POLICIES = values.POLICIES
 
 
@@ -27,10 +28,11 @@ OF_ONE_FEATURE = min_effect_settings(of_all_features=False)
 
 @dataclass(frozen=True)
 class Alarms:
-    """The rule by which checks become verdicts.
+    """How results of checks become verdicts.
 
-    ``false_alarm_interval`` and ``quiet_for`` in seconds, ``alpha`` in (0, 1); ``min_effects`` by the key of the
-    setting; ``min_effect_learned``: no minimum effect is below what the baseline's own spans of time differ by.
+    ``false_alarm_interval`` and ``quiet_for`` are in seconds, ``alpha`` is in (0, 0.5]; ``min_effects``, by the keys of
+    their settings, are in [0, 1]. With ``min_effect_learned`` no minimum effect is smaller than the differences between
+    spans of the training data.
     """
 
     policy: str = "budget"
@@ -45,7 +47,7 @@ class Alarms:
 
 @dataclass(frozen=True)
 class Export:
-    """Where the metrics are served (``host:port``) and how much of them."""
+    """Where the metrics are served (``host:port``), how many of them, and the files for TLS."""
 
     address: str = "127.0.0.1:8083"
     torchserve_metrics: bool = False
@@ -57,18 +59,18 @@ class Export:
 
     @property
     def host(self) -> str:
-        """The address without its port, without the brackets of IPv6."""
+        """The address without the port, and without the brackets of an IPv6 address."""
         return self.address.rpartition(":")[0].strip("[]")
 
     @property
     def port(self) -> int:
-        """The port, 0 to 65535 (0: any free one)."""
+        """The port, 0 to 65535; 0 stands for any free port."""
         return int(self.address.rpartition(":")[2])
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything a user can set, validated; docs/configuration.md describes each."""
+    """All settings, validated. docs/configuration.md describes each of them."""
 
     baseline: str = "baseline.safetensors"
     inputs: str = "tabular"
@@ -86,12 +88,12 @@ class Settings:
     def from_mapping(
         cls, section: Optional[Mapping[str, Any]], environ: Optional[Mapping[str, str]] = None
     ) -> Settings:
-        """Settings from a parsed `drift:` section, environment variables winning over it.
+        """Settings from a parsed `drift:` section, in which environment variables replace values.
 
         Raises
         ------
         ConfigError
-            On an unknown key or a bad value; the message names both.
+            If a key is unknown or a value is not allowed. The message names the key and the value.
 
         Examples
         --------
@@ -101,11 +103,15 @@ class Settings:
         'classic'
         """
         try:
-            tree = _section(section, "drift")
-            for path, text in _environment(environ or {}):
-                _put(tree, path, text)
-            return _settings(tree)
-        except (ValueError, OverflowError, RecursionError) as error:  # a section within itself, 5,000 digits
+            tree = _as_section(section, "drift")
+            for path, text in _environment_settings(environ or {}):
+                _replace(tree, path, text)
+            return _settings_of(tree)
+        except (
+            ValueError,
+            OverflowError,
+            RecursionError,
+        ) as error:  # a section inside itself, 5,000 digits
             raise ConfigError(f"drift must be a section of plain values, got one with {type(error).__name__}") from None
 
     def min_effect(self, feature: str, check: str) -> Optional[float]:
@@ -160,60 +166,68 @@ _TOP: Mapping[str, Callable[[object, str], Any]] = {
 }
 
 
-def _settings(tree: dict[str, Any]) -> Settings:
-    section = _section(tree.pop("alarms", None), "alarms")
+def _settings_of(tree: dict[str, Any]) -> Settings:
+    section = _as_section(tree.pop("alarms", None), "alarms")
     effect = section.pop("min_effect", None)
     effect = {"learned": True} if effect == "learned" else effect
-    min_effects = _read(_section(effect, "alarms.min_effect"), _MIN_EFFECT, "alarms.min_effect.")
+    min_effects = _read(_as_section(effect, "alarms.min_effect"), _MIN_EFFECT, "alarms.min_effect.")
     learned = min_effects.pop("learned", False)
     alarms = _read(section, _ALARMS, "alarms.", "min_effect")
-    features = _section(tree.pop("features", None), "features")
-    export = _section(tree.pop("export", None), "export")
+    features = _as_section(tree.pop("features", None), "features")
+    export = _as_section(tree.pop("export", None), "export")
     return Settings(
         alarms=Alarms(**alarms, min_effects={**Alarms().min_effects, **min_effects}, min_effect_learned=learned),
         features={
-            name: _read(_section(own, f"features.{name}"), _OF_ONE_FEATURE, f"features.{name}.")
+            name: _read(_as_section(own, f"features.{name}"), _OF_ONE_FEATURE, f"features.{name}.")
             for name, own in features.items()
         },
-        export=_export(_read(export, _EXPORT, "export.")),
+        export=_checked_export(_read(export, _EXPORT, "export.")),
         **_read(tree, _TOP, "", "alarms", "export", "features"),
     )
 
 
-def _export(found: dict[str, Any]) -> Export:
-    export = Export(**found)
+def _checked_export(values_by_key: dict[str, Any]) -> Export:
+    export = Export(**values_by_key)
     if (export.keyfile or export.client_ca) and not export.certfile:
         raise ConfigError("export.certfile must be set where export.keyfile or export.client_ca is, got None")
     return export
 
 
 def _read(
-    section: Mapping[str, Any], readers: Mapping[str, Callable[[object, str], Any]], prefix: str, *sections: str
+    section: Mapping[str, Any], readers: Mapping[str, Callable[[object, str], Any]], prefix: str, *subsections: str
 ) -> dict[str, Any]:
-    """The settings of one section; ``sections`` below it are read by the caller."""
+    """The validated values of one section, by key. The caller reads its ``subsections``."""
     for key in section:
         if key not in readers:
-            known = ", ".join(sorted([*readers, *sections]))
+            known = ", ".join(sorted([*readers, *subsections]))
             raise ConfigError(f"unknown setting {prefix}{key}; known here: {known}")
     return {key: readers[key](value, prefix + key) for key, value in section.items()}
 
 
-def _section(value: object, key: str) -> dict[str, Any]:
+def _as_section(value: object, key: str) -> dict[str, Any]:
+    """A copy of the section ``value``; an empty one if it is not set."""
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        raise ConfigError(f"{key} must be a section of settings, got {values.shown(value)}")
+        raise ConfigError(f"{key} must be a section of settings, got {values.shortened(value)}")
     return {str(name): item for name, item in value.items()}
 
 
-def _environment(environ: Mapping[str, str]) -> Iterator[tuple[list[str], str]]:
+def _environment_settings(environ: Mapping[str, str]) -> Iterator[tuple[list[str], str]]:
+    """The path of keys and the text of each setting in ``environ``.
+
+    Sorted by name, so that a variable of a whole section comes before those of its keys and does not undo them.
+    """
     for name in sorted(environ):
         if name.startswith(PREFIX):
-            yield _path(name[len(PREFIX) :]), environ[name]
+            yield _key_path(name[len(PREFIX) :]), environ[name]
 
 
-def _path(name: str) -> list[str]:
-    """The keys that a variable's name leads to; a feature's name keeps its case and its underscores."""
+def _key_path(name: str) -> list[str]:
+    """The keys that a variable's name, without its prefix, stands for: one for each part between ``__``.
+
+    The name of a feature keeps its upper-case letters, and may have ``__`` in it.
+    """
     section, _, below = name.partition("__")
     feature, _, key = below.rpartition("__")
     if section.lower() == "features" and feature:
@@ -221,16 +235,17 @@ def _path(name: str) -> list[str]:
     return name.lower().split("__")
 
 
-def _put(tree: dict[str, Any], path: list[str], text: str) -> None:
-    for part in path[:-1]:
-        below = tree.get(part)
-        tree[part] = _section(below, part) if isinstance(below, Mapping) else {}  # a copy: the caller's stays as it is
-        tree = tree[part]
+def _replace(tree: dict[str, Any], path: list[str], text: str) -> None:
+    """Set the value at ``path`` in ``tree`` to what ``text`` stands for."""
+    for key in path[:-1]:
+        below = tree.get(key)
+        tree[key] = _as_section(below, key) if isinstance(below, Mapping) else {}  # a copy: the caller keeps its own
+        tree = tree[key]
     tree[path[-1]] = _parsed(text)
 
 
 def _parsed(text: str) -> Any:
-    """Lists and sections may be given as JSON; anything else stays the text it is."""
+    """The value of an environment variable: JSON for lists and sections, ``null``, or the text itself."""
     if text[:1] in "[{":
         try:
             return json.loads(text)

@@ -1,4 +1,4 @@
-"""Bodies of requests that nobody sends on purpose, or only with a bad one, and some that are well."""
+"""Bodies of requests that are sent by mistake or by an attacker, and a few ordinary ones between them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ BODIES = [
     b'{"age": 1, "amount": 2, "city": "\\ud83d"}',
     b'{"age": 1, "amount": 2, "city": "\xed\xa0\xbd"}',
     b'{"age": ' + b"[" * 900 + b"]" * 900 + b', "amount": 1, "city": "Rome"}',
-    b'{"age": 1, "amount": 2, "city": "' + b"x" * 6_000_000 + b'"}',  # near the most that TorchServe takes
+    b'{"age": 1, "amount": 2, "city": "' + b"x" * 6_000_000 + b'"}',  # near TorchServe's limit for a body
     b'{"' + b"n" * 6_000_000 + b'": 1}',
     b'{"instances": [' + b"{}," * 5000 + b"{}]}",
     b"[" + b"1," * 100_000 + b"1]",
