@@ -6,17 +6,20 @@ from dataclasses import dataclass, fields
 from os import PathLike
 from typing import Any, Union
 
-from torchserve_drift.baseline import artifact, summary
+from torchserve_drift.baseline import artifact_file, summary
 from torchserve_drift.baseline.profile import Profile
 
 
 @dataclass(frozen=True, eq=False)
 class Baseline(Profile):
-    """What production rows are compared with: the training data's profile. Immutable; safe to share between threads."""
+    """The profile of the training data, with which production rows are compared.
+
+    Immutable; safe to share between threads. `torchserve-drift baseline` builds it from files.
+    """
 
     @classmethod
     def of(cls, profile: Profile) -> Baseline:
-        """The baseline that holds ``profile``."""
+        """The baseline that holds the data of ``profile``."""
         return cls(**{field.name: getattr(profile, field.name) for field in fields(Profile)})
 
     @classmethod
@@ -26,14 +29,20 @@ class Baseline(Profile):
         Raises
         ------
         BaselineError
-            When the file cannot be read, is damaged, or is no baseline; one line that names the file.
+            When the file cannot be read, is damaged, or is not a baseline; one line that names the file.
         """
-        return cls.of(artifact.load(path))
+        return cls.of(artifact_file.load_file(path))
 
     def save(self, path: Union[str, PathLike[str]]) -> Baseline:
-        """Write the artifact (a temporary file, then a rename) and return the baseline with its ``sha256``."""
-        return self.of(artifact.save(self, path))
+        """Write the baseline to the file ``path`` and return it with its ``sha256``.
+
+        Raises
+        ------
+        BaselineError
+            When the baseline contradicts itself, or the file cannot be written.
+        """
+        return self.of(artifact_file.save_file(self, path))
 
     def to_dict(self) -> dict[str, Any]:
-        """What `show --json` prints: everything but the samples."""
+        """What `torchserve-drift show --json` prints: everything but the samples."""
         return summary.to_dict(self)

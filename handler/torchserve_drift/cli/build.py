@@ -52,7 +52,7 @@ def command(
     booleans and dictionary-encoded columns are categorical. A CSV file begins with a line of column names, and its
     empty cells are missing values; so are NA, N/A, NULL, None and NaN in columns of numbers.
     """
-    from torchserve_drift.baseline.summary import summary
+    from torchserve_drift.baseline.summary import overview
     from torchserve_drift.training.build import build
     from torchserve_drift.training.importance import read_importance
 
@@ -70,7 +70,7 @@ def command(
             spans=spans,
             progress=progress,
         ).save(output)
-    facts = summary(baseline)
+    facts = overview(baseline)
     if as_json:
         click.echo(json.dumps({"file": output, **facts}))
     else:

@@ -50,7 +50,8 @@ def schema(context: Any) -> Sequence[Feature]:
     DriftError
         When not even those can be read.
     """
-    from torchserve_drift.baseline.artifact import read_file, read_schema
+    from torchserve_drift.baseline.artifact import read_schema
+    from torchserve_drift.baseline.artifact_file import read_file
 
     return read_schema(read_file(_baseline_path(context)))
 
