@@ -10,7 +10,7 @@ from typing import Optional
 
 import click
 
-from torchserve_drift.training.source import Progress
+from torchserve_drift.training.progress import Progress
 
 
 @click.command("baseline")

@@ -13,8 +13,9 @@ from typing import Any, Callable, Union
 
 from torchserve_drift.errors import DriftError
 from torchserve_drift.features.schema import Feature, category_key
-from torchserve_drift.training.columns import ABSENT_NUMBERS, csv_columns
-from torchserve_drift.training.source import files
+from torchserve_drift.training.file_columns import csv_columns
+from torchserve_drift.training.source_files import source_files
+from torchserve_drift.training.spelling import ABSENT_NUMBERS
 
 _PIECE_ROWS = 20_000
 
@@ -27,7 +28,7 @@ def pieces(source: Union[str, PathLike[str]], schema: Sequence[Feature]) -> Iter
     DriftError
         When a file cannot be read or lacks a feature.
     """
-    for path in files(str(source)):
+    for path in source_files(str(source)):
         yield from (_parquet if path.name.lower().endswith(".parquet") else _csv)(path, schema)
 
 
