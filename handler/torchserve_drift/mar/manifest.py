@@ -21,7 +21,7 @@ def manifest(
     requirements_file: Optional[str] = None,
     config_file: Optional[str] = None,
 ) -> bytes:
-    """The manifest; files by their names inside the archive, ``created`` in seconds since 1970.
+    """The manifest. Files are given by their names inside the archive, ``created`` in seconds since 1970.
 
     Examples
     --------
