@@ -249,7 +249,7 @@ def test_joint_variation_is_of_the_sampled_rows_of_each_span(tmp_path):
     baseline = built(source, time="late", spans=3, rows=900)
     sampled = baseline.features[2].sample
     spans = np.where(sampled % 5 == 0, -1, sampled // 1_500).astype(int)
-    assert baseline.joint_variation.tolist() == variation.joint(baseline, spans, 3).tolist()
+    assert baseline.joint_variation.tolist() == variation.joint_effects(baseline, spans, 3).tolist()
     assert len(set(baseline.joint_variation.tolist())) == 3
     assert built(source, time="late", spans=3, rows=900, exclude=["y", "when"]).joint_variation.tolist() == [0, 0, 0]
 

@@ -120,7 +120,7 @@ def creation_time() -> str:
     Raises
     ------
     BaselineError
-        When ``SOURCE_DATE_EPOCH`` is no number of seconds.
+        When ``SOURCE_DATE_EPOCH`` is not a number of seconds.
     """
     epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
     try:

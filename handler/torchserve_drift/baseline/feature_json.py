@@ -72,7 +72,7 @@ def parsed_json(text: bytes) -> Any:
 
 
 def _refuse_constant(constant: str) -> None:
-    """NaN and Infinity are no JSON, although Python reads them."""
+    """NaN and Infinity are not JSON, although Python reads them."""
     raise ValueError(constant)
 
 

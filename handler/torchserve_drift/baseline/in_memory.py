@@ -33,9 +33,9 @@ def features_from_columns(
     for name, column in columns.items():
         values = column.tolist() if isinstance(column, np.ndarray) else list(column)
         if name not in categorical and all(map(_is_number, values)):
-            yield _numeric(name, values, sampled, 1 / len(columns))
+            yield _numeric_feature(name, values, sampled, 1 / len(columns))
         else:
-            yield _categorical(name, values, sampled, 1 / len(columns))
+            yield _categorical_feature(name, values, sampled, 1 / len(columns))
 
 
 def _is_number(value: object) -> bool:
@@ -43,7 +43,7 @@ def _is_number(value: object) -> bool:
     return value is None or (isinstance(value, (int, float, np.integer, np.floating)) and not is_boolean)
 
 
-def _numeric(name: str, values: Sequence[Any], sampled: Rows, importance: float) -> NumericBaseline:
+def _numeric_feature(name: str, values: Sequence[Any], sampled: Rows, importance: float) -> NumericBaseline:
     numbers = np.array([math.nan if value is None else value for value in values], np.float64)
     finite = numbers[np.isfinite(numbers)] + 0.0  # + 0.0 makes 0.0 of -0.0
     minimum, maximum = (float(finite.min()), float(finite.max())) if len(finite) else (math.nan, math.nan)
@@ -78,7 +78,7 @@ def _numeric(name: str, values: Sequence[Any], sampled: Rows, importance: float)
 def _deviation(differences: npt.NDArray[np.float64]) -> float:
     """The standard deviation of values from their ``differences`` to about the mean.
 
-    Far from zero the mean is no double. The differences then do not sum to 0, and what they sum to is corrected for.
+    Far from zero the mean is not a double. The differences then do not sum to 0, and what they sum to is corrected for.
     """
     count, total = len(differences), math.fsum(differences)
     return math.sqrt((math.fsum(differences**2) - total**2 / count) / (count - 1))
@@ -91,7 +91,7 @@ def _ldexp(value: float, exponent: int) -> float:
         return float(np.finfo(float).max)
 
 
-def _categorical(name: str, values: Sequence[Any], sampled: Rows, importance: float) -> CategoricalBaseline:
+def _categorical_feature(name: str, values: Sequence[Any], sampled: Rows, importance: float) -> CategoricalBaseline:
     keys = [category_key(value) for value in values]
     for key, value in zip(keys, values):
         if not isinstance(key, str) and key is not None:

@@ -1,8 +1,8 @@
-"""The rules that the values of a baseline keep, whoever wrote the file.
+"""The rules for the values of a baseline.
 
-A right digest shows that a file is whole, not that its writer was honest or free of faults. What reads a baseline later
-indexes with these values and divides by them, so they are checked once, here. Every rule is checked for all features at
-once, without a loop over values: one array of booleans with an entry for each feature says where it holds.
+A right digest shows that a file is whole, not that the program that wrote it was honest or correct. Monitoring uses
+these values as indices and divisors, so they are checked once, here. Each rule is checked for all features at once,
+without a loop over values: an array with one boolean for each feature says where the rule holds.
 """
 
 from __future__ import annotations

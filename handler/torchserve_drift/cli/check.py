@@ -38,7 +38,7 @@ def command(baseline: str, current: str, form: str, as_json: bool, config_file: 
     from torchserve_drift.offline.check import check
 
     report = check(Baseline.load(baseline), current, _drift_section(config_file))
-    renderers: dict[str, Callable[[Report], str]] = {"table": _table, "json": _json, "html": _html}
+    renderers: dict[str, Callable[[Report], str]] = {"table": _as_table, "json": _as_json, "html": _as_html}
     render = renderers["json" if as_json else form]
     click.echo(render(report), nl=False)
     return 1 if report.drifted else 0
@@ -58,11 +58,11 @@ def _drift_section(config_file: Optional[str]) -> Any:
     return (whole or {}).get("drift")
 
 
-def _json(report: Report) -> str:
+def _as_json(report: Report) -> str:
     return json.dumps(report.to_dict(), indent=2) + "\n"
 
 
-def _table(report: Report) -> str:
+def _as_table(report: Report) -> str:
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -95,7 +95,7 @@ def _row_cells(feature: FeatureReport) -> tuple[str, ...]:
     return name, f"{feature.importance:.3f}", "drifted" if found.drifted else "ok", p_value, effect, "; ".join(failed)
 
 
-def _html(report: Report) -> str:
+def _as_html(report: Report) -> str:
     from torchserve_drift.port.page.page import report_page
 
     return report_page(report.to_dict())

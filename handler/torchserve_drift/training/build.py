@@ -23,10 +23,10 @@ from torchserve_drift.training.numeric_statistics import NumericStatistics
 from torchserve_drift.training.progress import Progress, no_progress
 from torchserve_drift.training.session import session
 from torchserve_drift.training.source_files import source_files
-from torchserve_drift.training.span_effects import numeric_variation
+from torchserve_drift.training.span_tallies import numeric_variation
 from torchserve_drift.training.spans import Spans, cut_into_spans, spans_of_rows
 from torchserve_drift.training.staging import staged_rows
-from torchserve_drift.training.variation import joint
+from torchserve_drift.training.variation import joint_effects
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -106,7 +106,7 @@ def build(
         baseline = Baseline(features, total, created, seed)
         if cut:
             sampled_spans = spans_of_rows(cut, sample["row"].to_numpy())
-            baseline = replace(baseline, joint_variation=joint(baseline, sampled_spans, cut.count))
+            baseline = replace(baseline, joint_variation=joint_effects(baseline, sampled_spans, cut.count))
     return baseline
 
 

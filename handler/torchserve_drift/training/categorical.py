@@ -12,8 +12,8 @@ import numpy as np
 from torchserve_drift.baseline.profile import LARGEST_CATEGORIES, MISSING_CODE, CategoricalBaseline
 from torchserve_drift.errors import BaselineError
 from torchserve_drift.training.columns import Column
-from torchserve_drift.training.expressions import is_no
-from torchserve_drift.training.span_effects import categorical_variation
+from torchserve_drift.training.expressions import is_unreadable_as
+from torchserve_drift.training.span_tallies import categorical_variation
 from torchserve_drift.training.spans import Spans
 from torchserve_drift.training.spelling import hashable, spelled
 
@@ -62,9 +62,9 @@ def categorical_feature(
 def _too_many_categories(table: ir.Table, column: Column) -> BaselineError:
     advice = f"leave it out with --exclude {shlex.quote(column.name)}"
     if column.is_text:
-        # often a column of numbers with a few odd cells, which made all of it text: those are worth naming
+        # often this is a column of numbers with a few other cells, which made all of it text: name one of them
         values = table[column.place]
-        odd = table.filter(is_no(values, "float64")).select(value=values)
+        odd = table.filter(is_unreadable_as(values, "float64")).select(value=values)
         found = odd.aggregate(rows=odd.count(), example=odd.value.min()).to_pyarrow().to_pylist()[0]
         if 0 < found["rows"] < LARGEST_CATEGORIES:
             example = found["example"][:100]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torchserve_drift.training.columns import Column, unusable_type
-from torchserve_drift.training.expressions import is_no, one_row, shortened
+from torchserve_drift.training.expressions import is_unreadable_as, one_row, shortened
 from torchserve_drift.training.file_columns import FileColumns
 from torchserve_drift.training.progress import Progress
 from torchserve_drift.training.session import append_rows
@@ -78,18 +78,18 @@ def _typed(
 
 def _numeric_places(raw: ir.Table, places: Sequence[str]) -> set[str]:
     """The columns whose values are all numbers or marks for a missing one; also those without any value."""
-    others = _counts_of_no(raw, places, "float64")
+    others = _unreadable_counts(raw, places, "float64")
     return {place for place in places if not others[place]}
 
 
 def _refuse_times(raw: ir.Table, names: dict[str, str]) -> None:
     """Times would be categories that never come again: each is refused by its name."""
-    others = _counts_of_no(raw, names, "timestamp")
+    others = _unreadable_counts(raw, names, "timestamp")
     for place, name in names.items():
         if not others[place]:
             raise unusable_type(name, "times")
 
 
-def _counts_of_no(raw: ir.Table, places: Iterable[str], data_type: str) -> dict[str, int]:
+def _unreadable_counts(raw: ir.Table, places: Iterable[str], data_type: str) -> dict[str, int]:
     """For each column, how many of its values cannot be read as ``data_type`` and are not missing."""
-    return one_row(raw, {place: is_no(raw[place], data_type).sum() for place in places})
+    return one_row(raw, {place: is_unreadable_as(raw[place], data_type).sum() for place in places})

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import ibis.expr.types as ir
 
 COLUMNS_PER_QUERY = 16
-"""Queries over more columns at once would need more memory, over fewer would read the table more often."""
+"""How many columns a query covers: more would take more memory, fewer would read the table more often."""
 
 
 def finite(column: Any) -> Any:
@@ -36,8 +36,8 @@ def double(value: float) -> Any:
     return ibis.literal(repr(value)).cast("float64")
 
 
-def is_no(text: Any, data_type: Any) -> Any:
-    """Whether a text cannot be read as ``data_type``, though it is neither empty nor a mark for a missing value."""
+def is_unreadable_as(text: Any, data_type: Any) -> Any:
+    """Whether a text cannot be read as ``data_type``, and does not stand for a missing value either."""
     return text.notnull() & text.try_cast(data_type).isnull() & ~text.isin(ABSENT_NUMBERS)
 
 

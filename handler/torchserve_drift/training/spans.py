@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from torchserve_drift.errors import BaselineError
-from torchserve_drift.training.expressions import double, is_no, one_row
+from torchserve_drift.training.expressions import double, is_unreadable_as, one_row
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -74,9 +74,9 @@ def _sort_key(rows: ir.Table, place: str, name: str) -> Any:
     found = one_row(
         rows,
         {
-            "no_numbers": is_no(column, "float64").sum(),
-            "no_times": is_no(column, instant).sum(),
-            "odd": ibis.ifelse(is_no(column, instant), column, None).min(),
+            "no_numbers": is_unreadable_as(column, "float64").sum(),
+            "no_times": is_unreadable_as(column, instant).sum(),
+            "odd": ibis.ifelse(is_unreadable_as(column, instant), column, None).min(),
         },
     )
     if not found["no_numbers"]:

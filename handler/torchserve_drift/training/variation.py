@@ -44,7 +44,7 @@ class NumericSpans:
     std: Floats
 
 
-def numeric(spans: NumericSpans, below: Counts, missing: int) -> Variation:
+def numeric_effects(spans: NumericSpans, below: Counts, missing: int) -> Variation:
     """The effects of each span, by check; ``below`` (E,) and ``missing`` are those of the whole data.
 
     The effect is 0 for a span without values, and that of ``std`` also for a single value: too little to differ.
@@ -60,7 +60,7 @@ def numeric(spans: NumericSpans, below: Counts, missing: int) -> Variation:
     }
 
 
-def categorical(counts: Counts, missing: Counts, whole_counts: Counts, whole_missing: int) -> Variation:
+def categorical_effects(counts: Counts, missing: Counts, whole_counts: Counts, whole_missing: int) -> Variation:
     """The effects of each span, by check.
 
     Parameters
@@ -74,7 +74,7 @@ def categorical(counts: Counts, missing: Counts, whole_counts: Counts, whole_mis
     --------
     Every second row of the second span has a category that the first span does not have:
 
-    >>> found = categorical(np.array([[9, 0], [5, 5]]), np.array([1, 0]), np.array([14, 5]), 1)
+    >>> found = categorical_effects(np.array([[9, 0], [5, 5]]), np.array([1, 0]), np.array([14, 5]), 1)
     >>> found["new_category"].tolist(), found["missing"].round(3).tolist()
     ([0.0, 0.5], [0.05, 0.05])
     """
@@ -89,7 +89,7 @@ def categorical(counts: Counts, missing: Counts, whole_counts: Counts, whole_mis
     }
 
 
-def joint(baseline: Profile, spans: Counts, count: int) -> Floats:
+def joint_effects(baseline: Profile, spans: Counts, count: int) -> Floats:
     """The effect of the joint check in each of ``count`` spans: its sampled rows compared with the whole sample.
 
     ``spans`` (sample_rows,) is the span of each row of the sample, -1 for none. The effect is 0 for a span with fewer

@@ -1,4 +1,4 @@
-"""What each span of training time holds of a column, and so the effects of the checks in it."""
+"""What each span of training time holds of a column, counted by queries, and so the variation of the column."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def numeric_variation(
         outside = _by_span(spans, {place: _outside(spans.rows[place], *limits[place]) for place in limits})
         for column in some:
             held = _numeric_spans(column, tallies, outside.get(column.place, [0] * spans.count))
-            found[column.place] = variation.numeric(held, column.edge_counts, total - column.present)
+            found[column.place] = variation.numeric_effects(held, column.edge_counts, total - column.present)
     return found
 
 
@@ -125,4 +125,4 @@ def categorical_variation(
         known = np.array([codes[hashable(value)] for value in values.dictionary.to_pylist()], np.int64)
         span_and_code = (batch.column("span").to_numpy(), known[values.indices.to_numpy()])
         np.add.at(tallies, span_and_code, batch.column("rows").to_numpy())
-    return variation.categorical(tallies[:, :-1], tallies[:, -1], counts, missing)
+    return variation.categorical_effects(tallies[:, :-1], tallies[:, -1], counts, missing)
