@@ -114,9 +114,12 @@ def test_lists_hold_what_arrays_hold():
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({}, "columns must be one or more, of one length above 0, got {}"),
-        ({"x": []}, "columns must be one or more, of one length above 0, got {'x': 0}"),
-        ({"x": [1], "y": [1, 2]}, "columns must be one or more, of one length above 0, got {'x': 1, 'y': 2}"),
+        ({}, "columns must be one or more, all of the same length above 0, got lengths {}"),
+        ({"x": []}, "columns must be one or more, all of the same length above 0, got lengths {'x': 0}"),
+        (
+            {"x": [1], "y": [1, 2]},
+            "columns must be one or more, all of the same length above 0, got lengths {'x': 1, 'y': 2}",
+        ),
         ({"x": [1, [2]]}, "column 'x' must hold numbers, text or booleans, got [2]"),
         ({"x": list(map(str, range(65_001)))}, "column 'x' must have at most 65000 categories, got more"),
     ],

@@ -63,6 +63,7 @@ def to_bytes(baseline: Profile) -> bytes:
     for name, (_, shape) in expected_tensors(head).items():
         if tensors[name].shape != shape:
             raise BaselineError(f"a baseline's {name} must have the shape {shape}, got {tensors[name].shape}")
+    # the same check as on reading, so that no file is written that would be refused
     validity.check(head, tensors)
     return with_digest(serialise(tensors, {header.KEY: metadata}))
 
@@ -82,6 +83,7 @@ def read_schema(data: bytes) -> tuple[Feature, ...]:
 
 def _read_tensors(data: bytes, head: header.Header) -> dict[str, npt.NDArray[Any]]:
     expected = expected_tensors(head)
+    # before safetensors reads the tensors, so that only arrays of the expected sizes are made
     if head.tensors != expected:
         wrong = sorted(name for name in {*expected, *head.tensors} if expected.get(name) != head.tensors.get(name))
         raise BaselineError(f"its tensors must match its features, got a missing or different one: {wrong[0][:100]!r}")

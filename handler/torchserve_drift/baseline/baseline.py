@@ -36,6 +36,7 @@ class Baseline(Profile):
     @classmethod
     def of(cls, profile: Profile) -> Baseline:
         """The baseline that holds the data of ``profile``."""
+        # not dataclasses.asdict, which would copy all arrays
         return cls(**{field.name: getattr(profile, field.name) for field in fields(Profile)})
 
     @classmethod
@@ -48,11 +49,11 @@ class Baseline(Profile):
         seed: int = 0,
         created: Optional[str] = None,
     ) -> Baseline:
-        """The baseline of training data in memory. It needs NumPy alone, and knows no spans of time.
+        """The baseline of training data in memory. This needs NumPy only, and gives no spans of training time.
 
         It is the same as that of `torchserve-drift baseline`, except that means, standard deviations and quantiles may
-        differ in their last digits, which NumPy and DuckDB round differently. The edges of bins are quantiles, so the
-        counts of a value that is as near to an edge as that may differ too.
+        differ in their last digits, which NumPy and DuckDB round differently. The edges of bins are quantiles, so a
+        value that differs from an edge in these digits only may be counted in the next bin.
 
         Parameters
         ----------
@@ -79,7 +80,7 @@ class Baseline(Profile):
         lengths = {name: len(values) for name, values in columns.items()}
         total = min(lengths.values(), default=0)
         if not total or len(set(lengths.values())) > 1:
-            raise BaselineError(f"columns must be one or more, of one length above 0, got {lengths}")
+            raise BaselineError(f"columns must be one or more, all of the same length above 0, got lengths {lengths}")
         features = tuple(features_from_columns(columns, categorical, sample_rows(total, rows, seed)))
         for feature in features:
             if len(feature.feature.categories) > LARGEST_CATEGORIES:

@@ -26,6 +26,8 @@ KEY = "torchserve_drift.baseline"
 
 FORMAT_VERSION = 2
 LARGEST_ROWS = 2**40
+"""Sums of counts up to this size stay far below 2**63, so checks can add them up without overflow."""
+
 _CREATED = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|\+00:00)", re.ASCII)
 _FIELDS = frozenset(
     ("sha256", "format_version", "created", "rows", "sample_rows", "seed", "spans", "features_sha256", "features")

@@ -57,6 +57,7 @@ def _numeric_feature(name: str, values: Sequence[Any], sampled: Rows, importance
         quantiles = np.clip(np.ldexp(np.quantile(scaled, QUANTILE_LEVELS), exponent), minimum, maximum)
         if minimum < maximum:
             std = _ldexp(_deviation(scaled - scaled_mean), exponent)
+    # equal quantiles are one edge; the maximum closes the last bin
     edges = np.unique(np.append(quantiles, maximum)) if len(finite) else np.empty(0)
     return NumericBaseline(
         name=name,
@@ -97,6 +98,7 @@ def _categorical_feature(name: str, values: Sequence[Any], sampled: Rows, import
         if not isinstance(key, str) and key is not None:
             raise BaselineError(f"column {name!r} must hold numbers, text or booleans, got {value!r}")
     counts = Counter(key for key in keys if isinstance(key, str))
+    # equal counts are ordered by name, so that the order of the rows does not matter
     categories = sorted(counts, key=lambda key: (-counts[key], key))
     codes: dict[Any, int] = {category: code for code, category in enumerate(categories)}
     return CategoricalBaseline(

@@ -112,6 +112,7 @@ def _padded(values: npt.NDArray[Any], filler: float) -> npt.NDArray[Any]:
 def features_from(header: Header, tensors: Tensors) -> Iterator[FeatureBaseline]:
     """The features that ``tensors`` hold, in order; their arrays are views of ``tensors``."""
     numeric_row = categorical_row = first_count = 0
+    # features of both kinds alternate in the header, while each kind has rows of its own in the tensors
     for place, feature in enumerate(header.features):
         importance = float(tensors["importance"][place])
         if feature.kind == "numeric":

@@ -21,6 +21,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> Optional[click.Command]:  # noqa: ARG002 - click's
         if cmd_name not in COMMANDS:
             return None
+        # a command loads only what it needs: `status` must not wait for DuckDB
         command = importlib.import_module(f"{__name__}.{COMMANDS[cmd_name]}").command
         assert isinstance(command, click.Command)
         return command
@@ -49,5 +50,6 @@ def main(arguments: Optional[list[str]] = None) -> None:
 
 
 def _fail(message: str) -> None:
+    # one line, whatever the message holds
     print("torchserve-drift: " + " ".join(message.split()), file=sys.stderr)
     sys.exit(2)

@@ -88,6 +88,7 @@ def command(
 
 @contextmanager
 def _progress() -> Iterator[Optional[Progress]]:
+    # in a log or a pipe, bars that move would be noise
     if not sys.stderr.isatty():
         yield None
         return

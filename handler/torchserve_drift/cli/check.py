@@ -74,6 +74,7 @@ def _as_table(report: Report) -> str:
         table.add_column(heading, justify="right" if heading in ("importance", "p-value", "effect") else "left")
     for feature in report.features:
         table.add_row(*(Text(cell) for cell in _row_cells(feature)))
+    # a pipe has no width; 120 columns hold the usual table
     console = Console(width=None if sys.stdout.isatty() else 120)
     with console.capture() as captured:
         console.print(table)
@@ -91,6 +92,7 @@ def _row_cells(feature: FeatureReport) -> tuple[str, ...]:
         failed.append("unseen: " + ", ".join(shown))
     p_value = "-" if main is None or main.p_value is None else f"{main.p_value:.2g}"
     effect = "-" if main is None else f"{main.effect:.3f}"
+    # names come from the baseline, and a terminal would obey control characters in them
     name = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in feature.name)
     return name, f"{feature.importance:.3f}", "drifted" if found.drifted else "ok", p_value, effect, "; ".join(failed)
 

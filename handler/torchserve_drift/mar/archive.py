@@ -22,6 +22,7 @@ from torchserve_drift.verdicts.min_effects import require_learnable
 
 RUNTIMES = ("python", "python3")
 _DEFAULT_TIME = 315532800.0  # 1980-01-01: not the current time, so that equal inputs give equal bytes
+# the name becomes part of a path here, and of URLs and file names in TorchServe
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-.]*")
 
 
@@ -148,11 +149,13 @@ def _add_baseline(members: Members, options: Options, settings: Settings) -> Non
         _check_features(settings, {feature.name for feature in features})
         require_learnable(features, settings.alarms)
         members.add(name, options.baseline)
+    # another handler may monitor nothing, and an absolute path leads to a file outside the archive
     elif options.handler is None and not os.path.isabs(name) and name not in members:
         raise ArchiveError(f"the archive must hold its baseline {name!r}: give --baseline FILE")
 
 
 def _check_features(settings: Settings, known: set[str]) -> None:
     for feature in settings.features:
+        # predictions are features of the model's output, which no baseline of inputs holds
         if feature not in known and not feature.startswith("prediction"):
             raise ArchiveError(f"drift.features must be features of the baseline, got {feature!r}")

@@ -39,6 +39,7 @@ def manifest(
         "configFile": config_file,
     }
     content = {
+        # gmtime: local time would give other bytes in other places
         "createdOn": time.strftime("%d/%m/%Y %H:%M:%S", time.gmtime(created)),
         "runtime": runtime,
         "model": {key: value for key, value in model.items() if value},

@@ -58,6 +58,7 @@ class Members:
 
     def add_extra(self, pattern: str) -> None:
         """Add a file, the contents of a folder, or everything that a wildcard matches."""
+        # a file whose name looks like a pattern, such as "a[1].txt", does not match itself
         found = sorted(glob.glob(pattern)) or ([pattern] if os.path.exists(pattern) else [])
         if not found:
             raise ArchiveError(f"extra files must exist, got {pattern!r}")
@@ -91,8 +92,10 @@ class Members:
 
 def _files(folder: Path) -> Iterator[Path]:
     for parent, folders, files in os.walk(folder):
+        # in place: os.walk goes on with what is left in the list
         folders[:] = [name for name in folders if name not in ("__pycache__", "__MACOSX") and not name.startswith(".")]
         for name in folders:
+            # os.walk does not follow links to folders, so their files would be missing in the archive
             if (Path(parent) / name).is_symlink():
                 raise ArchiveError(f"extra files must hold no links to folders, got {os.path.join(parent, name)!r}")
         yield from (Path(parent) / name for name in files)

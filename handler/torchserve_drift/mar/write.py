@@ -56,6 +56,7 @@ def _write_zip(members: Members, file: IO[bytes], compressed: bool, created: flo
             info.external_attr = (stat.S_IFREG | _FILE_MODE) << 16
             info.compress_type = zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
             info._compresslevel = _COMPRESSION_LEVEL  # type: ignore[attr-defined] # public only from Python 3.13 on
+            # known before writing, so that files above 4 GiB get a zip64 header
             info.file_size = _size(source)
             with _opened(source) as content, archive.open(info, "w") as member:
                 shutil.copyfileobj(content, member, 1 << 20)
@@ -85,6 +86,7 @@ def _write_folder(members: Members, output: Path) -> None:
             with _opened(source) as content, path.open("wb") as member:
                 shutil.copyfileobj(content, member, 1 << 20)
             path.chmod(_FILE_MODE)
+        # two renames: a folder cannot replace one that is not empty
         if output.exists():
             output.rename(Path(beside, "old"))
         fresh.rename(output)

@@ -77,6 +77,7 @@ def check(
     window = Window(ALL_ROWS, rows=_ENDLESS)
     # a fixed seed, so that the same rows give the same report
     monitor = Monitor(baseline, replace(given, windows=(window,), state_dir=None), model_name="offline", seed=0)
+    # counted here from the rows themselves: a monitor never keeps values that the baseline does not have
     unseen = {f.name: Counter[str]() for f in baseline.features if isinstance(f, CategoricalBaseline)}
     count = 0
     for columns in _in_pieces(baseline, rows):

@@ -42,6 +42,7 @@ def _csv_pieces(path: Path, schema: Sequence[Feature]) -> Iterator[Mapping[str, 
             text = io.TextIOWrapper(raw, encoding="utf-8-sig", newline="")  # type: ignore[arg-type] # both are binary streams
             reader = csv.reader(text, delimiter=found.delimiter)
             next(reader)
+            # an empty line is no row, and a short one ends with missing values
             lines = (line for line in reader if line)
             while piece := list(islice(lines, _ROWS_PER_PIECE)):
                 yield {name: [read(line[i] if i < len(line) else "") for line in piece] for name, i, read in readers}
@@ -57,6 +58,7 @@ def _parquet_pieces(path: Path, schema: Sequence[Feature]) -> Iterator[Mapping[s
         raise DriftError("reading Parquet needs pyarrow: pip install 'torchserve-drift[baseline]'") from None
     try:
         with parquet.ParquetFile(path) as file:
+            # asked first, since pyarrow's own error would not name the feature
             for feature in schema:
                 _position(tuple(file.schema_arrow.names), feature.name, path)
             for batch in file.iter_batches(_ROWS_PER_PIECE, columns=[feature.name for feature in schema]):

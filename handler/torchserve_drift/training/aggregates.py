@@ -38,6 +38,7 @@ def bins(rows: ir.Table, column: NumericStatistics) -> Any:
     """The number of values in each bin between the edges; read it with `counts_up_to_edges`."""
     import ibis
 
+    # as texts, for the same reason as in `expressions.double`
     edges = ibis.literal([repr(edge) for edge in column.edges.tolist()], type="array<string>")
     return _histogram(finite(rows[column.place]), edges.cast("array<float64>"))
 

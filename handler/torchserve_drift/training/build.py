@@ -80,11 +80,13 @@ def build(
     -----
     The same files, options and ``created`` give the same baseline, bit by bit, whatever the number of threads.
     """
+    # a column named twice orders nothing more the second time
     time_columns = [time] if isinstance(time, str) else list(dict.fromkeys(time))
     _check_limits(rows=rows, seed=seed, spans=spans)
     created = creation_time() if created is None else created
     report = progress or no_progress
     paths = source_files(os.fspath(source))
+    # the database is deleted with the session, so everything that reads the table happens inside
     with session() as connection:
         table, columns = staged_rows(
             connection,
@@ -105,6 +107,7 @@ def build(
         features = _features(table, columns, total=total, sample=sample, shares=shares, spans=cut, progress=report)
         baseline = Baseline(features, total, created, seed)
         if cut:
+            # the joint check needs whole rows, which only the sample has
             sampled_spans = spans_of_rows(cut, sample["row"].to_numpy())
             baseline = replace(baseline, joint_variation=joint_effects(baseline, sampled_spans, cut.count))
     return baseline

@@ -37,6 +37,7 @@ def categorical_feature(
     raw = counted["value"].to_pylist()
     if len(raw) > LARGEST_CATEGORIES + 1:
         raise _too_many_categories(table, column)
+    # all distinct values at once: whether "1" is a number depends on the other cells of the column
     spellings = dict(zip(map(hashable, raw), spelled(raw, column.is_text)))
     tally: Counter[Optional[str]] = Counter()
     for value, rows in zip(raw, counted["rows"].to_pylist()):
@@ -44,6 +45,7 @@ def categorical_feature(
     missing = tally.pop(None, 0)
     if len(tally) > LARGEST_CATEGORIES:
         raise _too_many_categories(table, column)
+    # equal counts are ordered by name, so that the order of the rows does not matter
     categories = sorted((key for key in tally if key is not None), key=lambda key: (-tally[key], key))
     codes: dict[Optional[str], int] = {key: code for code, key in enumerate(categories)}
     counts = np.array([tally[key] for key in categories], np.int64)

@@ -42,9 +42,11 @@ def stage_csv(
 
 def _text_view(connection: Any, path: Path, columns: FileColumns) -> ir.Table:
     return connection.read_csv(
+        # DuckDB reads patterns; a name with brackets or stars must stand for itself
         [glob.escape(str(path.absolute()))],
         table_name="view",
         columns={f"c{i}": "VARCHAR" for i in range(len(columns.names))},
+        # detection looks at the first rows only, and would give files of one source different types
         auto_detect=False,
         header=True,
         delim=columns.delimiter,
@@ -65,6 +67,7 @@ def _typed(
         some = names[start : start + _COLUMNS_PER_QUERY]
         places = [f"c{start + i}" for i in range(len(some))]
         numeric = _numeric_places(raw, places)
+        # an option may make categories of a column of numbers, and then times in it are texts like others
         chosen = {place for place, name in zip(places, some) if name in categorical}
         _refuse_times(raw, {place: name for place, name in zip(places, some) if place not in numeric | chosen})
         for name, place in zip(some, places):
@@ -72,6 +75,7 @@ def _typed(
             features.append(Column(name, place, "numeric" if is_number else "categorical", is_text=not is_number))
             values[place] = raw[place].try_cast("float64") if is_number else shortened(raw[place])
     connection.create_table("rows", raw.select(**values))
+    # else the training data would be on disk twice until the build ends
     connection.raw_sql('DROP TABLE "raw"')
     return connection.table("rows"), features
 

@@ -127,6 +127,7 @@ def merged_columns(files: Sequence[tuple[Path, FileColumns]], ignored: Collectio
         for name in found.names:
             if found.names.count(name) > 1:
                 raise BaselineError(f"the columns of {str(path)!r} must have different names, got {name!r} twice")
+        # sets: columns may have another order in each file
         odd = set(found.names) ^ set(first.names)
         if odd:
             raise BaselineError(

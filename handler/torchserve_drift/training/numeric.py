@@ -79,6 +79,7 @@ def _set_quantiles(rows: ir.Table, columns: Sequence[NumericStatistics], total: 
         # interpolation may go beyond the two values by a rounding error
         within = np.clip(found[column.place], column.minimum, column.maximum)
         column.quantiles = np.maximum.accumulate(within) + 0.0
+        # equal quantiles are one edge; the maximum closes the last bin
         column.edges = np.unique(np.append(column.quantiles, column.maximum))
 
 
@@ -88,6 +89,7 @@ def _exact_quantiles(
     # to interpolate, DuckDB subtracts two values: they are halved when their difference would be infinite
     factors = {c.place: 1.0 if math.isfinite(c.maximum - c.minimum) else 0.5 for c in columns}
     found: dict[str, Any] = {}
+    # so many columns that they hold no more values than one column of the largest table with exact quantiles
     columns_at_once = max(1, EXACT_QUANTILE_ROWS // max(total, 1))
     for start in range(0, len(columns), columns_at_once):
         some = [column.place for column in columns[start : start + columns_at_once]]

@@ -38,6 +38,7 @@ def stage_parquet(
         places, times = columns.positions(names, "c"), columns.positions(time, "t")
         values = {f.place: _value(view[places[f.place]], f, types[f.name]) for f in features}
         for name, (place, position) in zip(time, times.items()):
+            # times become text, which orders by the same rules as the text of CSV files
             is_number = types[name] in ("integer", "number")
             values[place] = view[position].cast("float64" if is_number else "string")
         append_rows(connection, path, "rows", view.select(**values), is_first=not done)
@@ -66,6 +67,7 @@ def _value(value: Any, column: Column, known_type: str) -> Any:
 
     if known_type == "absent":  # a column of nulls only, which has no type to cast from
         return ibis.literal(None, type="float64" if column.kind == "numeric" else "string")
+    # floats that are categories stay floats: Python spells them, as it spells those of requests
     if column.kind == "numeric" or known_type == "number":
         return value.cast("float64")
     return shortened(value.cast("string"))

@@ -38,9 +38,12 @@ def session() -> Iterator[Any]:
     with tempfile.TemporaryDirectory(prefix="torchserve-drift-") as folder, warnings.catch_warnings():
         # Ibis calls functions that newer versions of DuckDB deprecate; users can do nothing about it
         warnings.simplefilter("ignore", DeprecationWarning)
+        # on disk, and spilled to disk: the training data may be larger than memory
         connection = ibis.duckdb.connect(f"{folder}/rows.duckdb", temp_directory=f"{folder}/spilled")
         try:
+            # the number of a row decides whether it is sampled, so rows must keep the order of the files
             connection.raw_sql("SET preserve_insertion_order = true")
+            # a build must not download anything
             connection.raw_sql("SET autoinstall_known_extensions = false")
             if THREADS is not None:
                 connection.raw_sql(f"SET threads = {THREADS}")

@@ -39,6 +39,7 @@ def source_files(source: str) -> list[Path]:
             raise BaselineError(f"data must be in files named .csv, .csv.gz or .parquet, got {str(file)!r}")
     if len({_FORMATS[_suffix(file)] for file in found}) > 1:
         raise BaselineError(f"SOURCE must be files of one kind, csv or parquet, got both in {source!r}")
+    # by parts, so that the order does not depend on the separator of folders
     return sorted(found, key=lambda file: file.parts)
 
 

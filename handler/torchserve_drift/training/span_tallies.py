@@ -103,6 +103,7 @@ def _numeric_spans(column: NumericStatistics, tallies: _Tallies, outside: list[i
 
 def _moments(column: NumericStatistics, count: int, total: Fraction, squares: Any) -> tuple[float, float]:
     """Mean and standard deviation of a span's values, on the scale where those of the whole data are 0 and 1."""
+    # fractions up to the square root: far from zero the squares of floats would cancel
     variance = column.squares / (column.count - 1)
     mean = column.mean_difference(total, count)
     own_variance = column.squares_about(mean, count, squares_from(squares)) / max(count - 1, 1)

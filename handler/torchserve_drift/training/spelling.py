@@ -34,6 +34,7 @@ def spelled(values: Sequence[Any], is_text: bool) -> Iterator[Optional[str]]:
     cells = [value for value in values if value is not None] if is_text else []
     if cells and all(cell.lower() in ("true", "false") for cell in cells):
         return (None if value is None else value.lower() for value in values)
+    # a mark such as NA is a missing value only among numbers; among texts it may be a category, such as a country
     numbers = [cell for cell in cells if cell not in ABSENT_NUMBERS]
     if numbers and all(_NUMBER.fullmatch(cell) and not _LEADING_ZERO.fullmatch(cell) for cell in numbers):
         return (None if value is None or value in ABSENT_NUMBERS else _category(_parsed(value)) for value in values)
