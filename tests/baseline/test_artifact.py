@@ -311,14 +311,14 @@ def _edges(*values):
         (_set("numeric.edge_counts", (0, 9), 4), "feature 'age': edge_counts must rise up to its count"),
         (_set("numeric.sample", (0, 0), np.inf), "feature 'age': sample must lie between"),
         (_set("numeric.sample", (0, 0), 3.5), "feature 'age': sample must lie between"),
-        (_set("numeric.sample", (0, 0), np.nan), "feature 'age': sample must have at most the values"),
+        (_set("numeric.sample", (0, 0), np.nan), "feature 'age': sample must have at most as many values"),
         (_set("numeric.sample", (1, 0), 1.0), "feature 'nothing': sample must lie between"),
         (_set("categorical.missing", 0, -1), "missing must be a count of its rows"),
         (_set("categorical.missing", 0, 2), "counts must sum, with missing, to its 4 rows"),
         (_set("categorical.counts", slice(0, 2), (-1, 4)), "counts must sum, with missing, to its 4 rows"),
         (_set("categorical.counts", slice(0, 2), (1, 2)), "counts must be in falling order"),
         (_set("categorical.sample", (0, 0), 2), "sample must hold indices of its categories"),
-        (_set("categorical.sample", (0, 0), MISSING_CODE), "sample must have at most the values"),
+        (_set("categorical.sample", (0, 0), MISSING_CODE), "sample must have at most as many values"),
     ],
 )
 def test_inconsistent_arrays_are_refused_when_read(change, reason):

@@ -6,10 +6,7 @@ Nothing in them is ever executed.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
 from torchserve_drift.baseline import header, validity
 from torchserve_drift.baseline.digest import verified_digest, with_digest
@@ -17,6 +14,7 @@ from torchserve_drift.baseline.profile import Profile
 from torchserve_drift.baseline.tensors import expected_tensors, features_from, tensors_of
 from torchserve_drift.errors import BaselineError
 from torchserve_drift.features.schema import Feature
+from torchserve_drift.stats.arrays import AnyArray
 
 
 def from_bytes(data: bytes, name: str) -> Profile:
@@ -81,7 +79,7 @@ def read_schema(data: bytes) -> tuple[Feature, ...]:
     return header.read(data).features
 
 
-def _read_tensors(data: bytes, head: header.Header) -> dict[str, npt.NDArray[Any]]:
+def _read_tensors(data: bytes, head: header.Header) -> dict[str, AnyArray]:
     expected = expected_tensors(head)
     # before safetensors reads the tensors, so that only arrays of the expected sizes are made
     if head.tensors != expected:
@@ -93,7 +91,7 @@ def _read_tensors(data: bytes, head: header.Header) -> dict[str, npt.NDArray[Any
     except ImportError:
         raise BaselineError("safetensors is not installed here: pip install safetensors") from None
     try:
-        tensors: dict[str, npt.NDArray[Any]] = deserialise(data)
+        tensors: dict[str, AnyArray] = deserialise(data)
     except (SafetensorError, ValueError) as error:
         raise BaselineError(f"its tensors must match its header, got: {error}") from None
     for tensor in tensors.values():

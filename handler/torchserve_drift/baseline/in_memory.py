@@ -8,7 +8,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from torchserve_drift.baseline.profile import (
     MISSING_CODE,
@@ -19,12 +18,11 @@ from torchserve_drift.baseline.profile import (
 )
 from torchserve_drift.errors import BaselineError
 from torchserve_drift.features.schema import category_key
-
-Rows = npt.NDArray[np.int64]
+from torchserve_drift.stats.arrays import Floats, Integers
 
 
 def features_from_columns(
-    columns: Mapping[str, Sequence[Any]], categorical: Collection[str], sampled: Rows
+    columns: Mapping[str, Sequence[Any]], categorical: Collection[str], sampled: Integers
 ) -> Iterator[FeatureBaseline]:
     """The features of ``columns``, all with the same importance; ``sampled`` are the numbers of the rows in the sample.
 
@@ -43,7 +41,7 @@ def _is_number(value: object) -> bool:
     return value is None or (isinstance(value, (int, float, np.integer, np.floating)) and not is_boolean)
 
 
-def _numeric_feature(name: str, values: Sequence[Any], sampled: Rows, importance: float) -> NumericBaseline:
+def _numeric_feature(name: str, values: Sequence[Any], sampled: Integers, importance: float) -> NumericBaseline:
     numbers = np.array([math.nan if value is None else value for value in values], np.float64)
     finite = numbers[np.isfinite(numbers)] + 0.0  # + 0.0 makes 0.0 of -0.0
     minimum, maximum = (float(finite.min()), float(finite.max())) if len(finite) else (math.nan, math.nan)
@@ -76,7 +74,7 @@ def _numeric_feature(name: str, values: Sequence[Any], sampled: Rows, importance
     )
 
 
-def _deviation(differences: npt.NDArray[np.float64]) -> float:
+def _deviation(differences: Floats) -> float:
     """The standard deviation of values from their ``differences`` to about the mean.
 
     Far from zero the mean is not a double. The differences then do not sum to 0, and what they sum to is corrected for.
@@ -92,7 +90,7 @@ def _ldexp(value: float, exponent: int) -> float:
         return float(np.finfo(float).max)
 
 
-def _categorical_feature(name: str, values: Sequence[Any], sampled: Rows, importance: float) -> CategoricalBaseline:
+def _categorical_feature(name: str, values: Sequence[Any], sampled: Integers, importance: float) -> CategoricalBaseline:
     keys = [category_key(value) for value in values]
     for key, value in zip(keys, values):
         if not isinstance(key, str) and key is not None:

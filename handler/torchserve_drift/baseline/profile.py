@@ -8,9 +8,9 @@ from functools import cached_property
 from typing import Union
 
 import numpy as np
-import numpy.typing as npt
 
 from torchserve_drift.features.schema import Feature, Kind
+from torchserve_drift.stats.arrays import Codes, Floats, Integers
 
 QUANTILE_LEVELS = (0.001, 0.005, 0.01, 0.025, *(i / 20 for i in range(1, 20)), 0.975, 0.99, 0.995, 0.999)
 """The levels of `NumericBaseline.quantiles`: 0.05, 0.10, ..., 0.95, and finer in the tails, where a wider spread shows
@@ -36,7 +36,7 @@ LARGEST_SAMPLE = 32_000
 """The largest number of rows in the sample. A sample of n distinct values needs 2 n + 1 codes: one for each value, one
 for each gap between two values and one for each side. Codes have two bytes."""
 
-Variation = Mapping[str, npt.NDArray[np.float64]]
+Variation = Mapping[str, Floats]
 """Check to its effect (spans,) in each span of training time, compared with all of the training data; 0 or more. Empty
 when the baseline was built without times."""
 
@@ -76,10 +76,10 @@ class NumericBaseline:
     std: float
     minimum: float
     maximum: float
-    quantiles: npt.NDArray[np.float64]
-    edges: npt.NDArray[np.float64]
-    edge_counts: npt.NDArray[np.int64]
-    sample: npt.NDArray[np.float64]
+    quantiles: Floats
+    edges: Floats
+    edge_counts: Integers
+    sample: Floats
     importance: float
     variation: Variation = field(default_factory=dict)
 
@@ -122,9 +122,9 @@ class CategoricalBaseline:
 
     name: str
     categories: tuple[str, ...]
-    counts: npt.NDArray[np.int64]
+    counts: Integers
     missing: int
-    sample: npt.NDArray[np.uint16]
+    sample: Codes
     importance: float
     variation: Variation = field(default_factory=dict)
 
@@ -178,7 +178,7 @@ class Profile:
     created: str
     seed: int
     sha256: str = ""
-    joint_variation: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    joint_variation: Floats = field(default_factory=lambda: np.zeros(0))
 
     @cached_property
     def schema(self) -> tuple[Feature, ...]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from numpy.random import PCG64
 
+from torchserve_drift.stats.arrays import Integers
 
-def sample_rows(total: int, rows: int, seed: int) -> npt.NDArray[np.int64]:
+
+def sample_rows(total: int, rows: int, seed: int) -> Integers:
     """The numbers, in rising order, of ``min(rows, total)`` rows drawn uniformly without replacement from ``total``.
 
     Floyd's algorithm: one random number for each row drawn, so no list of all rows is needed.

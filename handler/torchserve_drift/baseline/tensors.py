@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Optional
+from typing import Optional
 
 import numpy as np
-import numpy.typing as npt
 
 from torchserve_drift.baseline.header import Header
 from torchserve_drift.baseline.profile import (
@@ -21,8 +20,9 @@ from torchserve_drift.baseline.profile import (
     Variation,
 )
 from torchserve_drift.errors import BaselineError
+from torchserve_drift.stats.arrays import AnyArray, Floats
 
-Tensors = Mapping[str, npt.NDArray[Any]]
+Tensors = Mapping[str, AnyArray]
 
 
 def expected_tensors(header: Header) -> dict[str, tuple[str, tuple[int, ...]]]:
@@ -49,7 +49,7 @@ def expected_tensors(header: Header) -> dict[str, tuple[str, tuple[int, ...]]]:
     return tensors
 
 
-def tensors_of(profile: Profile) -> dict[str, npt.NDArray[Any]]:
+def tensors_of(profile: Profile) -> dict[str, AnyArray]:
     """The tensors that hold ``profile``; their values are not checked.
 
     Raises
@@ -59,7 +59,7 @@ def tensors_of(profile: Profile) -> dict[str, npt.NDArray[Any]]:
     """
     numeric = [feature for feature in profile.features if isinstance(feature, NumericBaseline)]
     categorical = [feature for feature in profile.features if isinstance(feature, CategoricalBaseline)]
-    tensors: dict[str, npt.NDArray[Any]] = {}
+    tensors: dict[str, AnyArray] = {}
     try:
         tensors["importance"] = np.array([feature.importance for feature in profile.features], np.float64)
         if numeric:
@@ -77,7 +77,7 @@ def tensors_of(profile: Profile) -> dict[str, npt.NDArray[Any]]:
     return tensors
 
 
-def _numeric_tensors(features: Sequence[NumericBaseline]) -> dict[str, npt.NDArray[Any]]:
+def _numeric_tensors(features: Sequence[NumericBaseline]) -> dict[str, AnyArray]:
     return {
         "numeric.tallies": np.array([[f.count, f.missing, f.invalid] for f in features], np.int64),
         "numeric.moments": np.array([[f.mean, f.std, f.minimum, f.maximum] for f in features], np.float64),
@@ -88,7 +88,7 @@ def _numeric_tensors(features: Sequence[NumericBaseline]) -> dict[str, npt.NDArr
     }
 
 
-def _categorical_tensors(features: Sequence[CategoricalBaseline]) -> dict[str, npt.NDArray[Any]]:
+def _categorical_tensors(features: Sequence[CategoricalBaseline]) -> dict[str, AnyArray]:
     return {
         "categorical.missing": np.array([f.missing for f in features], np.int64),
         # features have different numbers of categories, so their counts follow one another in one row
@@ -97,14 +97,14 @@ def _categorical_tensors(features: Sequence[CategoricalBaseline]) -> dict[str, n
     }
 
 
-def _variation_tensor(features: Sequence[FeatureBaseline], checks: Sequence[str]) -> npt.NDArray[np.float64]:
+def _variation_tensor(features: Sequence[FeatureBaseline], checks: Sequence[str]) -> Floats:
     for feature in features:
         if set(feature.variation) != set(checks):
             raise ValueError(f"variation of {sorted(feature.variation)} in place of {sorted(checks)}")
     return np.stack([np.stack([f.variation[check] for check in checks]).astype(np.float64) for f in features])
 
 
-def _padded(values: npt.NDArray[Any], filler: float) -> npt.NDArray[Any]:
+def _padded(values: AnyArray, filler: float) -> AnyArray:
     """``values`` filled up to `MOST_EDGES`: equal quantiles are one edge, so a feature may have fewer."""
     return np.pad(values, (0, max(MOST_EDGES - len(values), 0)), constant_values=filler)
 
@@ -154,5 +154,5 @@ def _numeric_feature(name: str, tensors: Tensors, row: int, importance: float) -
     )
 
 
-def _variation(effects: Optional[npt.NDArray[Any]], row: int, checks: Sequence[str]) -> Variation:
+def _variation(effects: Optional[AnyArray], row: int, checks: Sequence[str]) -> Variation:
     return {} if effects is None else dict(zip(checks, effects[row]))

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Optional
+from typing import Optional
 
 import numpy as np
-import numpy.typing as npt
 
 from torchserve_drift.baseline.header import Header
 from torchserve_drift.baseline.profile import CATEGORICAL_EFFECTS, MISSING_CODE, MOST_EDGES, NUMERIC_EFFECTS
 from torchserve_drift.baseline.tensors import Tensors
 from torchserve_drift.errors import BaselineError
 from torchserve_drift.features.schema import Feature
+from torchserve_drift.stats.arrays import AnyArray, Integers
 
 
 def check(header: Header, tensors: Tensors) -> None:
@@ -109,7 +109,7 @@ def _check_edge_counts(header: Header, tensors: Tensors) -> None:
     _require(header.numeric, rising & complete & padded, "edge_counts must rise up to its count")
 
 
-def _at_last_edge(values: npt.NDArray[Any], length: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+def _at_last_edge(values: AnyArray, length: Integers) -> AnyArray:
     """Each row's value at its last edge; at the first place for a feature without edges."""
     last = np.maximum(length - 1, 0)[:, None]
     return np.take_along_axis(values, last, axis=1)[:, 0]
@@ -150,39 +150,39 @@ def _check_categorical_sample(header: Header, tensors: Tensors) -> None:
     _require_possible_sample(header.categorical, possible)
 
 
-def _numbers_of(header: Header) -> npt.NDArray[np.int64]:
+def _numbers_of(header: Header) -> Integers:
     """The number of categories of each categorical feature."""
     return np.array([len(feature.categories) for feature in header.categorical])
 
 
-def _check_variation(features: Sequence[Feature], effects: Optional[npt.NDArray[Any]], checks: Sequence[str]) -> None:
+def _check_variation(features: Sequence[Feature], effects: Optional[AnyArray], checks: Sequence[str]) -> None:
     if effects is None:
         return
     # mean and std are in standard deviations; all other effects are shares
     largest = np.array([math.inf if check in ("mean", "std") else 1.0 for check in checks])[:, None]
     valid = np.isfinite(effects) & (effects >= 0) & (effects <= largest)
     rule = "variation must be 0 or more, finite, and at most 1 for all checks but mean and std"
-    _require(features, valid.all(axis=(1, 2)), rule)
+    _require(features, np.asarray(valid.all(axis=(1, 2))), rule)
 
 
-def _check_joint_variation(effects: npt.NDArray[Any]) -> None:
+def _check_joint_variation(effects: AnyArray) -> None:
     if not ((effects >= 0) & (effects <= 1)).all():
         raise BaselineError("its joint variation must be from 0 to 1, got other values")
 
 
-def _run_sums(values: npt.NDArray[Any], lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def _run_sums(values: AnyArray, lengths: Integers) -> Integers:
     """The sums of consecutive runs of ``values``: one run for each of ``lengths``, which may be 0."""
     totals = np.append(0, np.cumsum(values, dtype=np.int64))
     ends = np.cumsum(lengths)
-    sums: npt.NDArray[np.int64] = totals[ends] - totals[ends - lengths]
+    sums: Integers = totals[ends] - totals[ends - lengths]
     return sums
 
 
-def _require_possible_sample(features: Sequence[Feature], possible: npt.NDArray[Any]) -> None:
-    _require(features, possible, "sample must have at most the values, and at most the gaps, of its rows")
+def _require_possible_sample(features: Sequence[Feature], possible: AnyArray) -> None:
+    _require(features, possible, "sample must have at most as many values, and as many missing ones, as all rows have")
 
 
-def _require(features: Sequence[Feature], holds: npt.NDArray[Any], rule: str) -> None:
+def _require(features: Sequence[Feature], holds: AnyArray, rule: str) -> None:
     """Raise the error of ``rule`` for the first of ``features`` for which it does not hold."""
     broken = np.flatnonzero(~np.asarray(holds, dtype=bool))
     if len(broken):

@@ -7,8 +7,8 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
+from torchserve_drift.stats.arrays import Integers
 from torchserve_drift.training.expressions import double, finite
 from torchserve_drift.training.numeric_statistics import FIXED_POINT_BITS, NumericStatistics
 
@@ -43,7 +43,7 @@ def bins(rows: ir.Table, column: NumericStatistics) -> Any:
     return _histogram(finite(rows[column.place]), edges.cast("array<float64>"))
 
 
-def counts_up_to_edges(found: Any, column: NumericStatistics) -> npt.NDArray[np.int64]:
+def counts_up_to_edges(found: Any, column: NumericStatistics) -> Integers:
     """The numbers of values <= each edge, from what `bins` found; it finds nothing when there is no value."""
     counts = dict(found or ())
     return np.cumsum([counts.get(edge, 0) for edge in column.edges.tolist()], dtype=np.int64)

@@ -9,12 +9,12 @@ from os import PathLike
 from typing import TYPE_CHECKING, Optional, Union
 
 import numpy as np
-import numpy.typing as npt
 
 from torchserve_drift.baseline.baseline import Baseline, creation_time
 from torchserve_drift.baseline.profile import LARGEST_SAMPLE, MOST_SPANS, FeatureBaseline, NumericBaseline
 from torchserve_drift.baseline.sampling import sample_rows
 from torchserve_drift.errors import BaselineError
+from torchserve_drift.stats.arrays import Floats
 from torchserve_drift.training.categorical import categorical_feature
 from torchserve_drift.training.columns import Column
 from torchserve_drift.training.importance import normalised
@@ -161,7 +161,7 @@ def _features(
     return tuple(features)
 
 
-def _nan_unless_finite(values: pa.ChunkedArray) -> npt.NDArray[np.float64]:
+def _nan_unless_finite(values: pa.ChunkedArray) -> Floats:
     array = np.array(values.to_numpy(), np.float64)
     array[~np.isfinite(array)] = np.nan
     return array
@@ -171,7 +171,7 @@ def _numeric_feature(
     name: str,
     known: NumericStatistics,
     total: int,
-    sample: npt.NDArray[np.float64],
+    sample: Floats,
     importance: float,
 ) -> NumericBaseline:
     return NumericBaseline(

@@ -9,9 +9,9 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Optional
 
 import numpy as np
-import numpy.typing as npt
 
 from torchserve_drift.baseline.profile import QUANTILE_LEVELS
+from torchserve_drift.stats.arrays import Floats
 from torchserve_drift.training.aggregates import bins, counts_up_to_edges, scaled_sum, squared_sum, squares_from
 from torchserve_drift.training.expressions import COLUMNS_PER_QUERY, double, finite, one_row, present
 from torchserve_drift.training.numeric_statistics import NumericStatistics
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 EXACT_QUANTILE_ROWS = 20_000_000
 """For more rows the quantiles are those of the sample: for exact ones DuckDB holds a whole column in memory."""
 
-Samples = Mapping[str, npt.NDArray[np.float64]]
+Samples = Mapping[str, Floats]
 """A column's name in the table to its sampled values, NaN where there is none."""
 
 
@@ -83,9 +83,7 @@ def _set_quantiles(rows: ir.Table, columns: Sequence[NumericStatistics], total: 
         column.edges = np.unique(np.append(column.quantiles, column.maximum))
 
 
-def _exact_quantiles(
-    rows: ir.Table, columns: Sequence[NumericStatistics], total: int
-) -> dict[str, npt.NDArray[np.float64]]:
+def _exact_quantiles(rows: ir.Table, columns: Sequence[NumericStatistics], total: int) -> dict[str, Floats]:
     # to interpolate, DuckDB subtracts two values: they are halved when their difference would be infinite
     factors = {c.place: 1.0 if math.isfinite(c.maximum - c.minimum) else 0.5 for c in columns}
     found: dict[str, Any] = {}
@@ -99,7 +97,7 @@ def _exact_quantiles(
     return {place: np.array(values) / factors[place] for place, values in found.items()}
 
 
-def _sampled_quantiles(sample: npt.NDArray[np.float64], column: NumericStatistics) -> npt.NDArray[np.float64]:
+def _sampled_quantiles(sample: Floats, column: NumericStatistics) -> Floats:
     known = sample[~np.isnan(sample)]
     if not len(known):  # the few values of the column are in no sampled row
         known = np.array([column.minimum])

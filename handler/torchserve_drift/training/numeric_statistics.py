@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 import numpy as np
-import numpy.typing as npt
 
 from torchserve_drift.baseline.profile import QUANTILE_LEVELS
+from torchserve_drift.stats.arrays import Floats, Integers
 
 FIXED_POINT_BITS = 78
 """A decimal of DuckDB has 38 digits, which is 126 bits: 78 for a value leave room to add up 2**48 of them."""
@@ -47,9 +47,9 @@ class NumericStatistics:
     scaled_mean: Fraction = Fraction(0)
     squares: Fraction = Fraction(0)
     std: float = 0.0
-    quantiles: npt.NDArray[np.float64] = field(default_factory=lambda: np.full(len(QUANTILE_LEVELS), np.nan))
-    edges: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
-    edge_counts: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    quantiles: Floats = field(default_factory=lambda: np.full(len(QUANTILE_LEVELS), np.nan))
+    edges: Floats = field(default_factory=lambda: np.empty(0))
+    edge_counts: Integers = field(default_factory=lambda: np.empty(0, np.int64))
 
     @property
     def varies(self) -> bool:

@@ -8,9 +8,9 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from torchserve_drift.baseline.profile import Variation
+from torchserve_drift.stats.arrays import Integers
 from torchserve_drift.training import variation
 from torchserve_drift.training.aggregates import bins, counts_up_to_edges, scaled_sum, squared_sum, squares_from
 from torchserve_drift.training.expressions import COLUMNS_PER_QUERY, double, finite, present
@@ -111,7 +111,7 @@ def _moments(column: NumericStatistics, count: int, total: Fraction, squares: An
 
 
 def categorical_variation(
-    spans: Spans, place: str, codes: Mapping[Any, int], counts: npt.NDArray[np.int64], missing: int
+    spans: Spans, place: str, codes: Mapping[Any, int], counts: Integers, missing: int
 ) -> Variation:
     """The variation of a categorical column.
 

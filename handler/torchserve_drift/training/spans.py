@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from torchserve_drift.errors import BaselineError
+from torchserve_drift.stats.arrays import Integers
 from torchserve_drift.training.expressions import double, is_unreadable_as, one_row
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def cut_into_spans(rows: ir.Table, names: Sequence[str], most: int) -> Spans:
     return Spans(timed.select(*kept, "row", span=span), len(starts))
 
 
-def spans_of_rows(spans: Spans, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def spans_of_rows(spans: Spans, rows: Integers) -> Integers:
     """The span (m,) of each of ``rows`` (m,), numbers of rows in rising order; -1 for a row without a time."""
     import ibis
     import pyarrow as pa

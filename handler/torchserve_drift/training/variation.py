@@ -6,15 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from torchserve_drift.baseline.profile import Profile, Variation
 from torchserve_drift.checks.joint import JointCheck, sample_codes
+from torchserve_drift.stats.arrays import Floats, Integers
 from torchserve_drift.stats.chisquare import share_distance
 from torchserve_drift.window.coding import codes_for
-
-Counts = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
 
 _JOINT_DIGITS = 6
 
@@ -36,15 +33,15 @@ class NumericSpans:
         a span without values, ``std`` for one with fewer than two.
     """
 
-    count: Counts
-    missing: Counts
-    outside: Counts
-    below: Counts
+    count: Integers
+    missing: Integers
+    outside: Integers
+    below: Integers
     mean: Floats
     std: Floats
 
 
-def numeric_effects(spans: NumericSpans, below: Counts, missing: int) -> Variation:
+def numeric_effects(spans: NumericSpans, below: Integers, missing: int) -> Variation:
     """The effects of each span, by check; ``below`` (E,) and ``missing`` are those of the whole data.
 
     The effect is 0 for a span without values, and that of ``std`` also for a single value: too little to differ.
@@ -60,7 +57,7 @@ def numeric_effects(spans: NumericSpans, below: Counts, missing: int) -> Variati
     }
 
 
-def categorical_effects(counts: Counts, missing: Counts, whole_counts: Counts, whole_missing: int) -> Variation:
+def categorical_effects(counts: Integers, missing: Integers, whole_counts: Integers, whole_missing: int) -> Variation:
     """The effects of each span, by check.
 
     Parameters
@@ -89,7 +86,7 @@ def categorical_effects(counts: Counts, missing: Counts, whole_counts: Counts, w
     }
 
 
-def joint_effects(baseline: Profile, spans: Counts, count: int) -> Floats:
+def joint_effects(baseline: Profile, spans: Integers, count: int) -> Floats:
     """The effect of the joint check in each of ``count`` spans: its sampled rows compared with the whole sample.
 
     ``spans`` (sample_rows,) is the span of each row of the sample, -1 for none. The effect is 0 for a span with fewer
@@ -128,7 +125,7 @@ def _shares(part: Any, whole: Any) -> Floats:
     return shares
 
 
-def _missing_share_changes(missing: Counts, count: Counts, whole_missing: int, whole_count: int) -> Floats:
+def _missing_share_changes(missing: Integers, count: Integers, whole_missing: int, whole_count: int) -> Floats:
     rows = missing + count
     changes = np.abs(_shares(missing, rows) - _shares(whole_missing, whole_missing + whole_count))
     return np.where(rows > 0, changes, 0.0)
