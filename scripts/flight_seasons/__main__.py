@@ -19,7 +19,7 @@ DATA = Path(__file__).parents[2] / "tests" / "data" / "flights.csv.gz"
 def table(found: Sequence[Drifted]) -> Table:
     """The line of a month in a Markdown table."""
     made = Table(box=box.MARKDOWN)
-    for heading in ("flights of", "default limits", "learned limits"):
+    for heading in ("flights of", "default min_effect", "learned min_effect"):
         made.add_column(heading, no_wrap=True)
     for one in found:
         when = f"{calendar.month_name[one.month] or 'the year'} {one.year}"

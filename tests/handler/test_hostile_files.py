@@ -24,7 +24,7 @@ from inprocess import COLUMNS, DRIFT, Model, sent_back, served
 from profiles import baseline
 from snapshots import numeric, usual
 from torchserve_drift import Monitor
-from torchserve_drift.baseline import artifact
+from torchserve_drift.baseline import artifact, artifact_file
 from torchserve_drift.cli import main
 from torchserve_drift.errors import ArchiveError, BaselineError, ConfigError
 from torchserve_drift.mar.archive import Options, build_archive
@@ -61,7 +61,7 @@ def test_no_module_can_unpickle_or_execute_what_it_reads(path: Path) -> None:
             called = ast.unparse(node.func)
             assert called not in EXECUTING, f"{path.name}:{node.lineno}"
             loads = called.rpartition(".")[2] in ("load", "full_load", "unsafe_load", "read_pickle", "Unpickler")
-            plain = called in ("json.load", "Baseline.load", "artifact.load")
+            plain = called in ("json.load", "Baseline.load")
             assert plain or not loads, f"{path.name}:{node.lineno} calls {called}"
             assert not any(keyword.arg == "allow_pickle" for keyword in node.keywords), f"{path.name}:{node.lineno}"
 
@@ -111,7 +111,7 @@ def test_a_pickle_is_no_baseline_segment_or_snapshot(tmp_path: Path, bomb: bytes
     for content in (bomb, npz.read_bytes(), GOOD[:132] + bomb, GOOD[: 8 + HEADER] + bomb):
         path.write_bytes(content)
         with pytest.raises(BaselineError):
-            artifact.load(path)
+            artifact_file.load_file(path)
         run("show", path)
         run("check", path, path)
         run("archive", "--model-name", "m", "--version", "1", "--baseline", path, "--export-path", tmp_path)
@@ -213,7 +213,7 @@ def test_a_pipe_that_a_process_holds_open_is_no_baseline(tmp_path: Path) -> None
     end = os.open(path, os.O_RDWR | os.O_NONBLOCK)
     try:
         with pytest.raises(BaselineError, match=r"/pipe' cannot be read: Not a regular file$"):
-            artifact.load(path)
+            artifact_file.load_file(path)
     finally:
         os.close(end)
 
@@ -245,7 +245,7 @@ LIMITED = """\
 import json, resource, sys, tracemalloc
 from pathlib import Path
 import safetensors.numpy
-from torchserve_drift.baseline import artifact
+from torchserve_drift.baseline import artifact, artifact_file
 from torchserve_drift.cli import application, archive, show
 from torchserve_drift.errors import DriftError
 
@@ -256,7 +256,7 @@ found = {}
 for path in sys.argv[1:]:
     tracemalloc.reset_peak()
     before = tracemalloc.get_traced_memory()[0]
-    for read in (artifact.load, lambda path: artifact.read_schema(artifact.read_file(path))):
+    for read in (artifact_file.load_file, lambda path: artifact.read_schema(artifact_file.read_file(path))):
         try:
             read(path)
             said = None

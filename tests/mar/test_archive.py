@@ -20,6 +20,7 @@ from torchserve_drift.cli import main
 from torchserve_drift.errors import ArchiveError, BaselineError
 from torchserve_drift.mar.archive import Options, build_archive
 from torchserve_drift.mar.manifest import manifest
+from torchserve_drift.mar.members import NOT_SERVED
 
 HANDLER = Path(__file__).parents[2] / "handler"
 
@@ -76,11 +77,42 @@ def test_the_archive_holds_the_model_the_entry_the_baseline_and_what_serving_nee
     package = set(found) - set(own)
     assert {"torchserve_drift/__init__.py", "torchserve_drift/window/store.py"} <= package
     assert all(name.endswith(".py") for name in package)
-    assert not [name for name in package if name.startswith(("torchserve_drift/cli", "torchserve_drift/mar"))]
+    not_served = tuple(f"torchserve_drift/{folder}" for folder in NOT_SERVED)
+    assert sorted(NOT_SERVED) == ["cli/", "mar/", "offline/", "training/"]
+    assert not [name for name in package if name.startswith(not_served)]
     with zipfile.ZipFile(path) as archive:
         assert archive.read("baseline.safetensors") == (inputs / "trained.safetensors").read_bytes()
         assert archive.read("model.pt") == (inputs / "model.pt").read_bytes()
         assert archive.read("drift_handler.py") == (HANDLER / "drift_handler.py").read_bytes()
+
+
+SERVING = """\
+import importlib, pathlib, sys
+from torchserve_drift import Baseline, Monitor
+names = [".".join(path.with_suffix("").parts) for path in sorted(pathlib.Path("torchserve_drift").rglob("*.py"))]
+for name in names:
+    if name != "torchserve_drift.handler.tabular":  # needs torch and TorchServe
+        importlib.import_module(name.removesuffix(".__init__"))
+monitor = Monitor(Baseline.load("baseline.safetensors"), {"min_rows": 1})
+monitor.observe({"age": [1.0, 2.0], "city": ["a", "c"]})
+assert sys.modules["torchserve_drift"].__file__.startswith(str(pathlib.Path.cwd()))
+loaded = {name.split(".")[1] for name in sys.modules if name.startswith("torchserve_drift.")}
+print(monitor.evaluate().windows["1h"].rows, *loaded)
+"""
+
+
+def test_an_unpacked_archive_serves_without_the_folders_that_are_not_packed(build, tmp_path):
+    folder = tmp_path / "unpacked"
+    with zipfile.ZipFile(build()) as archive:
+        archive.extractall(folder)
+    environ = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    program = [sys.executable, "-W", "ignore", "-c", SERVING]
+    done = subprocess.run(program, cwd=folder, env=environ, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    rows, *loaded = done.stdout.split()
+    assert rows == "2"
+    assert {"baseline", "checks", "monitoring", "port"} <= set(loaded)
+    assert not {folder.rstrip("/") for folder in NOT_SERVED} & set(loaded)
 
 
 def test_the_manifest_is_as_torch_model_archiver_writes_it(build, inputs):

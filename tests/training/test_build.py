@@ -20,10 +20,11 @@ from scipy import stats
 
 from torchserve_drift.baseline import artifact
 from torchserve_drift.baseline.profile import MISSING_CODE, QUANTILE_LEVELS
+from torchserve_drift.baseline.sampling import sample_rows
 from torchserve_drift.errors import BaselineError
 from torchserve_drift.features.schema import hashed
 from torchserve_drift.training import numeric
-from torchserve_drift.training.build import build, sample_rows
+from torchserve_drift.training.build import build
 
 FLIGHTS = Path(__file__).parents[1] / "data" / "flights.csv.gz"
 WHEN = "2024-01-01T00:00:00Z"
@@ -131,7 +132,7 @@ def test_it_is_the_same_bytes_for_any_number_of_threads(tmp_path, monkeypatch):
     parquet.write_table(pa.table({"x": values, "c": rng.choice(["a", "b"], len(values))}), path, row_group_size=20_000)
     contents = set()
     for threads in (1, 2, 7):
-        monkeypatch.setattr("torchserve_drift.training.source.THREADS", threads)
+        monkeypatch.setattr("torchserve_drift.training.session.THREADS", threads)
         contents.add(artifact.to_bytes(built(path, rows=300)))
     assert len(contents) == 1
     assert artifact.to_bytes(built(path, rows=300, seed=1)) not in contents
@@ -356,7 +357,7 @@ def test_times_in_csv_are_refused(tmp_path):
 
 
 def test_too_many_categories(tmp_path, monkeypatch):
-    monkeypatch.setattr("torchserve_drift.training.build.LARGEST_CATEGORIES", 3)
+    monkeypatch.setattr("torchserve_drift.training.categorical.LARGEST_CATEGORIES", 3)
     source = csv_file(tmp_path, "my id\na\nb\nc\n\n")
     assert one(source).categories == ("a", "b", "c")
     assert refusal(csv_file(tmp_path, "my id\na\nb\nc\nd\n")) == (
@@ -364,7 +365,7 @@ def test_too_many_categories(tmp_path, monkeypatch):
     )
     assert refusal(csv_file(tmp_path, "x\n1\n2\n3\n4\n5\noops\n")) == (
         "column 'x' must have at most 3 categories, got more; leave it out with --exclude x, "
-        "or make it numbers: 1 values such as 'oops' are none"
+        "or make it numbers: 1 of its values, such as 'oops', are not numbers"
     )
 
 
@@ -430,7 +431,7 @@ def test_files_that_differ(tmp_path):
         ({"label": "z"}, "--label must name a column of the data, got 'z'"),
         ({"exclude": ["x", "z"]}, "--exclude must name a column of the data, got 'z'"),
         ({"categorical": ["X"]}, "--categorical must name a column of the data, got 'X'"),
-        ({"label": "x", "exclude": ["y"]}, "at least one column that is no label, no time and not excluded, got none"),
+        ({"label": "x", "exclude": ["y"]}, "at least one column besides label, times and excluded ones, got none"),
         ({"rows": 0}, "rows must be an integer from 1 to 32000, got 0"),
         ({"rows": 32_001}, "rows must be an integer from 1 to 32000, got 32001"),
         ({"seed": -1}, "seed must be an integer from 0 to 9223372036854775807, got -1"),

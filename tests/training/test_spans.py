@@ -210,7 +210,7 @@ def test_it_is_the_same_bytes_for_any_number_of_threads(tmp_path, monkeypatch):
     parquet.write_table(pa.table(columns), path, row_group_size=20_000)
     contents = set()
     for threads in (1, 3):
-        monkeypatch.setattr("torchserve_drift.training.source.THREADS", threads)
+        monkeypatch.setattr("torchserve_drift.training.session.THREADS", threads)
         baseline = built(path, rows=3_000, time=["t", "u"])
         assert baseline.joint_tolerance > 0
         contents.add(artifact.to_bytes(baseline))
@@ -249,7 +249,7 @@ def test_joint_variation_is_of_the_sampled_rows_of_each_span(tmp_path):
     baseline = built(source, time="late", spans=3, rows=900)
     sampled = baseline.features[2].sample
     spans = np.where(sampled % 5 == 0, -1, sampled // 1_500).astype(int)
-    assert baseline.joint_variation.tolist() == variation.joint(baseline, spans, 3).tolist()
+    assert baseline.joint_variation.tolist() == variation.joint_effects(baseline, spans, 3).tolist()
     assert len(set(baseline.joint_variation.tolist())) == 3
     assert built(source, time="late", spans=3, rows=900, exclude=["y", "when"]).joint_variation.tolist() == [0, 0, 0]
 
@@ -352,8 +352,8 @@ def test_variation_is_of_the_checks_effects():
     ("options", "message"),
     [
         ({"time": "z"}, "--time must name a column of the data, got 'z'"),
-        ({"time": ["day", "x", "y", "t", "word", "same", "none"]}, "the data must have at least one column that is no "
-         "label, no time and not excluded, got none"),
+        ({"time": ["day", "x", "y", "t", "word", "same", "none"]}, "the data must have at least one column besides "
+         "label, times and excluded ones, got none"),
         ({"time": "word"}, "--time must name columns of numbers or times, got 'monday' in 'word'"),
         ({"time": "same"}, "--time must tell at least two times apart, got rows at one time only in 'same'"),
         ({"time": "none"}, "--time must tell at least two times apart, got no row with a time in 'none'"),

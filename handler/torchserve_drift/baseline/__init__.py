@@ -1,1 +1,1 @@
-"""The training data's profile: built once, packed beside the model, compared with ever after."""
+"""The baseline: a profile of the training data, built once, packed with the model and compared with production rows."""

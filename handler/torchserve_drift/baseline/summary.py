@@ -1,4 +1,4 @@
-"""A baseline as JSON-ready data: everything but the samples."""
+"""A baseline as data for JSON: everything but the samples."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ from torchserve_drift.baseline.profile import (
 
 
 def to_dict(baseline: Profile) -> dict[str, Any]:
-    """``baseline`` without its samples; ``None`` where a feature has no values.
+    """``baseline`` without its samples.
 
-    A category's ``share`` is of the feature's rows that have a category.
+    A statistic is ``None`` when the feature has no values: JSON has no NaN. A category's ``share`` is relative to the
+    rows of the feature that have a category.
     """
     joint = {"tolerance": baseline.joint_tolerance, "variation": baseline.joint_variation.tolist()}
-    features = [_feature(feature) for feature in baseline.features]
-    return {**summary(baseline), "seed": baseline.seed, "joint": joint, "features": features}
+    features = [_feature_facts(feature) for feature in baseline.features]
+    return {**overview(baseline), "seed": baseline.seed, "joint": joint, "features": features}
 
 
-def summary(baseline: Profile) -> dict[str, Any]:
-    """What is true of the baseline as a whole."""
+def overview(baseline: Profile) -> dict[str, Any]:
+    """What concerns the baseline as a whole, not one of its features."""
     kinds = [feature.kind for feature in baseline.features]
     return {
         "rows": baseline.rows,
@@ -38,8 +39,8 @@ def summary(baseline: Profile) -> dict[str, Any]:
     }
 
 
-def _feature(feature: FeatureBaseline) -> dict[str, Any]:
-    plain = {
+def _feature_facts(feature: FeatureBaseline) -> dict[str, Any]:
+    facts = {
         "name": feature.name,
         "kind": feature.kind,
         "importance": feature.importance,
@@ -49,30 +50,32 @@ def _feature(feature: FeatureBaseline) -> dict[str, Any]:
         "variation": {check: effects.tolist() for check, effects in feature.variation.items()},
     }
     if isinstance(feature, NumericBaseline):
-        return {**plain, **_numeric(feature)}
-    return {**plain, "categories": _categories(feature)}
+        return {**facts, **_numeric_facts(feature)}
+    return {**facts, "categories": _category_facts(feature)}
 
 
-def _numeric(feature: NumericBaseline) -> dict[str, Any]:
-    quantiles = {f"{level:g}": _finite(value) for level, value in zip(QUANTILE_LEVELS, feature.quantiles.tolist())}
+def _numeric_facts(feature: NumericBaseline) -> dict[str, Any]:
+    quantiles = {
+        f"{level:g}": _none_for_nan(value) for level, value in zip(QUANTILE_LEVELS, feature.quantiles.tolist())
+    }
     return {
         "invalid": feature.invalid,
-        "mean": _finite(feature.mean),
-        "std": _finite(feature.std),
-        "minimum": _finite(feature.minimum),
-        "maximum": _finite(feature.maximum),
+        "mean": _none_for_nan(feature.mean),
+        "std": _none_for_nan(feature.std),
+        "minimum": _none_for_nan(feature.minimum),
+        "maximum": _none_for_nan(feature.maximum),
         "quantiles": quantiles,
         "edges": feature.edges.tolist(),
         "edge_counts": feature.edge_counts.tolist(),
     }
 
 
-def _categories(feature: CategoricalBaseline) -> list[dict[str, Any]]:
+def _category_facts(feature: CategoricalBaseline) -> list[dict[str, Any]]:
     return [
         {"category": category, "count": count, "share": count / feature.count if feature.count else 0.0}
         for category, count in zip(feature.categories, feature.counts.tolist())
     ]
 
 
-def _finite(value: float) -> Optional[float]:
+def _none_for_nan(value: float) -> Optional[float]:
     return value if math.isfinite(value) else None

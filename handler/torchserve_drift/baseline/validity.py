@@ -1,166 +1,189 @@
-"""What must hold of the arrays of a baseline, whoever wrote them; every feature at once, no loop over values."""
+"""The rules for the values of a baseline.
+
+A right digest shows that a file is whole, not that the program that wrote it was honest or correct. Monitoring uses
+these values as indices and divisors, so they are checked once, here. Each rule is checked for all features at once,
+without a loop over values: an array with one boolean for each feature says where the rule holds.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, Optional
+from collections.abc import Sequence
+from typing import Optional
 
 import numpy as np
-import numpy.typing as npt
 
 from torchserve_drift.baseline.header import Header
-from torchserve_drift.baseline.profile import (
-    CATEGORICAL_EFFECTS,
-    MISSING_CODE,
-    MOST_EDGES,
-    NUMERIC_EFFECTS,
-    QUANTILE_LEVELS,
-)
+from torchserve_drift.baseline.profile import CATEGORICAL_EFFECTS, MISSING_CODE, MOST_EDGES, NUMERIC_EFFECTS
+from torchserve_drift.baseline.tensors import Tensors
 from torchserve_drift.errors import BaselineError
 from torchserve_drift.features.schema import Feature
-
-Arrays = Mapping[str, npt.NDArray[Any]]
-
-
-def layout(header: Header) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """The tensors that a file with this header must have: name to (dtype, shape)."""
-    numbers, categories = len(header.numeric), len(header.categorical)
-    tensors: dict[str, tuple[str, tuple[int, ...]]] = {"importance": ("F64", (len(header.features),))}
-    if numbers:
-        tensors["numeric.tallies"] = ("I64", (numbers, 3))
-        tensors["numeric.moments"] = ("F64", (numbers, 4))
-        tensors["numeric.quantiles"] = ("F64", (numbers, len(QUANTILE_LEVELS)))
-        tensors["numeric.edges"] = ("F64", (numbers, MOST_EDGES))
-        tensors["numeric.edge_counts"] = ("I64", (numbers, MOST_EDGES))
-        tensors["numeric.sample"] = ("F64", (numbers, header.sample_rows))
-    if categories:
-        tensors["categorical.missing"] = ("I64", (categories,))
-        tensors["categorical.counts"] = ("I64", (sum(len(f.categories) for f in header.categorical),))
-        tensors["categorical.sample"] = ("U16", (categories, header.sample_rows))
-    if header.spans:
-        tensors["joint.variation"] = ("F64", (header.spans,))
-    if header.spans and numbers:
-        tensors["numeric.variation"] = ("F64", (numbers, len(NUMERIC_EFFECTS), header.spans))
-    if header.spans and categories:
-        tensors["categorical.variation"] = ("F64", (categories, len(CATEGORICAL_EFFECTS), header.spans))
-    return tensors
+from torchserve_drift.stats.arrays import AnyArray, Integers
 
 
-def check(header: Header, arrays: Arrays) -> None:
-    """Raise BaselineError, naming the feature, unless ``arrays`` (as `layout` says) can be those of a baseline."""
-    importance = arrays["importance"]
-    _hold(header.features, (importance >= 0) & (importance <= 1), "importance must be from 0 to 1")
-    if not abs(float(importance.sum()) - 1) < 1e-6:
-        raise BaselineError(f"the importance of its features must sum to 1, got {float(importance.sum())!r}")
+def check(header: Header, tensors: Tensors) -> None:
+    """Check the values of ``tensors``, which have the shapes that `expected_tensors` gives.
+
+    Raises
+    ------
+    BaselineError
+        When a rule does not hold; the error names the first feature that breaks it.
+    """
+    _check_importance(header, tensors)
     if header.numeric:
-        _tallies(header, arrays)
-        _moments(header, arrays)
-        _quantiles(header, arrays)
-        _edges(header, arrays)
-        _numeric_sample(header, arrays)
+        _check_tallies(header, tensors)
+        _check_moments(header, tensors)
+        _check_quantiles(header, tensors)
+        _check_edges(header, tensors)
+        _check_edge_counts(header, tensors)
+        _check_numeric_sample(header, tensors)
     if header.categorical:
-        _categorical(header, arrays)
+        _check_categories(header, tensors)
+        _check_categorical_sample(header, tensors)
     if header.spans:
-        _variation(header.numeric, arrays.get("numeric.variation"), NUMERIC_EFFECTS)
-        _variation(header.categorical, arrays.get("categorical.variation"), CATEGORICAL_EFFECTS)
-        joint = arrays["joint.variation"]
-        if not ((joint >= 0) & (joint <= 1)).all():
-            raise BaselineError("its joint variation must be from 0 to 1, got other values")
+        _check_variation(header.numeric, tensors.get("numeric.variation"), NUMERIC_EFFECTS)
+        _check_variation(header.categorical, tensors.get("categorical.variation"), CATEGORICAL_EFFECTS)
+        _check_joint_variation(tensors["joint.variation"])
 
 
-def _tallies(header: Header, arrays: Arrays) -> None:
-    tallies = arrays["numeric.tallies"]
-    sound = (tallies >= 0) & (tallies <= header.rows)
-    whole = np.where(sound, tallies, 0).sum(axis=1) == header.rows
-    _hold(header.numeric, sound.all(axis=1) & whole, f"tallies must be counts that sum to its {header.rows} rows")
+def _check_importance(header: Header, tensors: Tensors) -> None:
+    importance = tensors["importance"]
+    _require(header.features, (importance >= 0) & (importance <= 1), "importance must be from 0 to 1")
+    total = float(importance.sum())
+    if not abs(total - 1) < 1e-6:
+        raise BaselineError(f"the importance of its features must sum to 1, got {total!r}")
 
 
-def _moments(header: Header, arrays: Arrays) -> None:
-    counts = arrays["numeric.tallies"][:, 0]
-    mean, std, low, high = arrays["numeric.moments"].T
-    extremes = np.stack([mean, low, high])
-    some = np.isfinite(extremes).all(axis=0) & (low <= high)
-    none = np.isnan(extremes).all(axis=0)
-    _hold(header.numeric, np.where(counts > 0, some, none), "mean, minimum and maximum must be finite")
-    usual = np.isfinite(std) & (std >= 0) & ((counts > 1) | (std == 0))
-    _hold(header.numeric, usual, "std must be 0 or more, and finite")
+def _check_tallies(header: Header, tensors: Tensors) -> None:
+    tallies = tensors["numeric.tallies"]
+    in_range = (tallies >= 0) & (tallies <= header.rows)
+    # huge values are left out of the sum, which they could make overflow to the right total
+    complete = np.where(in_range, tallies, 0).sum(axis=1) == header.rows
+    rule = f"tallies must be counts that sum to its {header.rows} rows"
+    _require(header.numeric, in_range.all(axis=1) & complete, rule)
 
 
-def _quantiles(header: Header, arrays: Arrays) -> None:
-    counts, quantiles = arrays["numeric.tallies"][:, 0], arrays["numeric.quantiles"]
-    low, high = arrays["numeric.moments"][:, 2], arrays["numeric.moments"][:, 3]
-    rising = (quantiles[:, 1:] >= quantiles[:, :-1]).all(axis=1) & (quantiles[:, 0] >= low) & (quantiles[:, -1] <= high)
-    none = np.isnan(quantiles).all(axis=1)
-    _hold(header.numeric, np.where(counts > 0, rising, none), "quantiles must rise from its minimum to its maximum")
+def _check_moments(header: Header, tensors: Tensors) -> None:
+    counts = tensors["numeric.tallies"][:, 0]
+    mean, std, minimum, maximum = tensors["numeric.moments"].T
+    location = np.stack([mean, minimum, maximum])
+    known = np.isfinite(location).all(axis=0) & (minimum <= maximum)
+    unknown = np.isnan(location).all(axis=0)
+    _require(header.numeric, np.where(counts > 0, known, unknown), "mean, minimum and maximum must be finite")
+    valid_std = np.isfinite(std) & (std >= 0) & ((counts > 1) | (std == 0))
+    _require(header.numeric, valid_std, "std must be 0 or more, and finite")
 
 
-def _edges(header: Header, arrays: Arrays) -> None:
-    counts = arrays["numeric.tallies"][:, 0]
-    low, high = arrays["numeric.moments"][:, 2], arrays["numeric.moments"][:, 3]
-    edges, below = arrays["numeric.edges"], arrays["numeric.edge_counts"]
+def _check_quantiles(header: Header, tensors: Tensors) -> None:
+    counts, quantiles = tensors["numeric.tallies"][:, 0], tensors["numeric.quantiles"]
+    minimum, maximum = tensors["numeric.moments"][:, 2], tensors["numeric.moments"][:, 3]
+    rising = (quantiles[:, 1:] >= quantiles[:, :-1]).all(axis=1)
+    # comparisons with NaN are false, so a feature with values cannot have a NaN here
+    known = rising & (quantiles[:, 0] >= minimum) & (quantiles[:, -1] <= maximum)
+    unknown = np.isnan(quantiles).all(axis=1)
+    _require(
+        header.numeric, np.where(counts > 0, known, unknown), "quantiles must rise from its minimum to its maximum"
+    )
+
+
+def _check_edges(header: Header, tensors: Tensors) -> None:
+    counts, edges = tensors["numeric.tallies"][:, 0], tensors["numeric.edges"]
+    minimum, maximum = tensors["numeric.moments"][:, 2], tensors["numeric.moments"][:, 3]
     used = ~np.isnan(edges)
     length = used.sum(axis=1)
-    first_unused = np.arange(MOST_EDGES) >= length[:, None]
+    # the edges come first in a row and only NaNs follow: production codes are positions among the edges
+    padding = np.arange(MOST_EDGES) >= length[:, None]
+    packed = (used != padding).all(axis=1) & ((length > 0) == (counts > 0))
+    rising = ((edges[:, 1:] > edges[:, :-1]) | ~used[:, 1:]).all(axis=1)
+    within = (edges[:, 0] >= minimum) & (_at_last_edge(edges, length) == maximum)
+    valid = packed & rising & (within | (counts == 0))
+    _require(header.numeric, valid, "edges must rise strictly from its minimum to its maximum")
+
+
+def _check_edge_counts(header: Header, tensors: Tensors) -> None:
+    counts, edge_counts = tensors["numeric.tallies"][:, 0], tensors["numeric.edge_counts"]
+    used = ~np.isnan(tensors["numeric.edges"])
+    rising = ((edge_counts[:, 1:] >= edge_counts[:, :-1]) | ~used[:, 1:]).all(axis=1) & (edge_counts >= 0).all(axis=1)
+    complete = _at_last_edge(edge_counts, used.sum(axis=1)) == counts
+    padded = ((edge_counts == 0) | used).all(axis=1)
+    _require(header.numeric, rising & complete & padded, "edge_counts must rise up to its count")
+
+
+def _at_last_edge(values: AnyArray, length: Integers) -> AnyArray:
+    """Each row's value at its last edge; at the first place for a feature without edges."""
     last = np.maximum(length - 1, 0)[:, None]
-    both = used[:, 1:]
-    packed = (used != first_unused).all(axis=1) & ((length > 0) == (counts > 0))
-    rising = ((edges[:, 1:] > edges[:, :-1]) | ~both).all(axis=1)
-    sound = (
-        packed & rising & (((edges[:, 0] >= low) & (np.take_along_axis(edges, last, 1)[:, 0] == high)) | (counts == 0))
-    )
-    _hold(header.numeric, sound, "edges must rise strictly from its minimum to its maximum")
-    tallied = ((below[:, 1:] >= below[:, :-1]) | ~both).all(axis=1) & (below >= 0).all(axis=1)
-    tallied &= (np.take_along_axis(below, last, 1)[:, 0] == counts) & ((below == 0) | used).all(axis=1)
-    _hold(header.numeric, tallied, "edge_counts must rise up to its count")
+    return np.take_along_axis(values, last, axis=1)[:, 0]
 
 
-def _numeric_sample(header: Header, arrays: Arrays) -> None:
-    tallies, sample = arrays["numeric.tallies"], arrays["numeric.sample"]
-    low, high = arrays["numeric.moments"][:, 2], arrays["numeric.moments"][:, 3]
-    absent = np.isnan(sample).sum(axis=1)
+def _check_numeric_sample(header: Header, tensors: Tensors) -> None:
+    tallies, sample = tensors["numeric.tallies"], tensors["numeric.sample"]
+    minimum, maximum = tensors["numeric.moments"][:, 2], tensors["numeric.moments"][:, 3]
+    gaps = np.isnan(sample).sum(axis=1)
+    # fmin and fmax pass over NaNs, and give NaN for a sample that is all gaps
     smallest, largest = np.fmin.reduce(sample, axis=1), np.fmax.reduce(sample, axis=1)
-    within = ((smallest >= low) & (largest <= high)) | (absent == header.sample_rows)
-    _hold(header.numeric, within, "sample must lie between its minimum and its maximum")
-    few = (absent <= tallies[:, 1] + tallies[:, 2]) & (header.sample_rows - absent <= tallies[:, 0])
-    _hold(header.numeric, few, "sample must have no more values, and no more gaps, than its rows")
+    within = ((smallest >= minimum) & (largest <= maximum)) | (gaps == header.sample_rows)
+    _require(header.numeric, within, "sample must lie between its minimum and its maximum")
+    possible = (gaps <= tallies[:, 1] + tallies[:, 2]) & (header.sample_rows - gaps <= tallies[:, 0])
+    _require_possible_sample(header.numeric, possible)
 
 
-def _categorical(header: Header, arrays: Arrays) -> None:
-    counts, missing, sample = (arrays[f"categorical.{name}"] for name in ("counts", "missing", "sample"))
-    lengths = np.array([len(feature.categories) for feature in header.categorical])
-    _hold(header.categorical, (missing >= 0) & (missing <= header.rows), "missing must be a count of its rows")
-    sound = (counts >= 0) & (counts <= header.rows)
-    totals = _sums(np.where(sound, counts, 0), lengths)
-    whole = (_sums(~sound, lengths) == 0) & (totals + missing == header.rows)
-    _hold(header.categorical, whole, f"counts must sum, with missing, to its {header.rows} rows")
+def _check_categories(header: Header, tensors: Tensors) -> None:
+    counts, missing, lengths = tensors["categorical.counts"], tensors["categorical.missing"], _numbers_of(header)
+    _require(header.categorical, (missing >= 0) & (missing <= header.rows), "missing must be a count of its rows")
+    in_range = (counts >= 0) & (counts <= header.rows)
+    total = _run_sums(np.where(in_range, counts, 0), lengths)
+    complete = (_run_sums(~in_range, lengths) == 0) & (total + missing == header.rows)
+    _require(header.categorical, complete, f"counts must sum, with missing, to its {header.rows} rows")
     rises = np.append(False, counts[1:] > counts[:-1])
+    # the first count of a feature follows the last one of another feature, with which it is not compared
     rises[(np.cumsum(lengths) - lengths)[lengths > 0]] = False
-    _hold(header.categorical, _sums(rises, lengths) == 0, "counts must be in falling order")
+    _require(header.categorical, _run_sums(rises, lengths) == 0, "counts must be in falling order")
+
+
+def _check_categorical_sample(header: Header, tensors: Tensors) -> None:
+    sample, lengths = tensors["categorical.sample"], _numbers_of(header)
     known = (sample < lengths[:, None]) | (sample == MISSING_CODE)
-    _hold(header.categorical, known.all(axis=1), "sample must hold indices of its categories")
-    absent = (sample == MISSING_CODE).sum(axis=1)
-    few = (absent <= missing) & (header.sample_rows - absent <= totals)
-    _hold(header.categorical, few, "sample must have no more values, and no more gaps, than its rows")
+    _require(header.categorical, known.all(axis=1), "sample must hold indices of its categories")
+    gaps = (sample == MISSING_CODE).sum(axis=1)
+    total = _run_sums(tensors["categorical.counts"], lengths)
+    possible = (gaps <= tensors["categorical.missing"]) & (header.sample_rows - gaps <= total)
+    _require_possible_sample(header.categorical, possible)
 
 
-def _variation(features: Sequence[Feature], effects: Optional[npt.NDArray[Any]], names: Sequence[str]) -> None:
+def _numbers_of(header: Header) -> Integers:
+    """The number of categories of each categorical feature."""
+    return np.array([len(feature.categories) for feature in header.categorical])
+
+
+def _check_variation(features: Sequence[Feature], effects: Optional[AnyArray], checks: Sequence[str]) -> None:
     if effects is None:
         return
-    largest = np.array([math.inf if name in ("mean", "std") else 1.0 for name in names])[:, None]
-    sound = np.isfinite(effects) & (effects >= 0) & (effects <= largest)
-    _hold(features, sound.all(axis=(1, 2)), "variation must be 0 or more, finite, and at most 1 where it is of shares")
+    # mean and std are in standard deviations; all other effects are shares
+    largest = np.array([math.inf if check in ("mean", "std") else 1.0 for check in checks])[:, None]
+    valid = np.isfinite(effects) & (effects >= 0) & (effects <= largest)
+    rule = "variation must be 0 or more, finite, and at most 1 for all checks but mean and std"
+    _require(features, np.asarray(valid.all(axis=(1, 2))), rule)
 
 
-def _sums(values: npt.NDArray[Any], lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """The sum of each of the consecutive runs of ``lengths`` values."""
+def _check_joint_variation(effects: AnyArray) -> None:
+    if not ((effects >= 0) & (effects <= 1)).all():
+        raise BaselineError("its joint variation must be from 0 to 1, got other values")
+
+
+def _run_sums(values: AnyArray, lengths: Integers) -> Integers:
+    """The sums of consecutive runs of ``values``: one run for each of ``lengths``, which may be 0."""
     totals = np.append(0, np.cumsum(values, dtype=np.int64))
     ends = np.cumsum(lengths)
-    sums: npt.NDArray[np.int64] = totals[ends] - totals[ends - lengths]
+    sums: Integers = totals[ends] - totals[ends - lengths]
     return sums
 
 
-def _hold(features: Any, sound: npt.NDArray[Any], rule: str) -> None:
-    wrong = np.flatnonzero(~np.asarray(sound, dtype=bool))
-    if len(wrong):
-        raise BaselineError(f"feature {features[wrong[0]].name!r}: {rule}, got other values")
+def _require_possible_sample(features: Sequence[Feature], possible: AnyArray) -> None:
+    _require(features, possible, "sample must have at most as many values, and as many missing ones, as all rows have")
+
+
+def _require(features: Sequence[Feature], holds: AnyArray, rule: str) -> None:
+    """Raise the error of ``rule`` for the first of ``features`` for which it does not hold."""
+    broken = np.flatnonzero(~np.asarray(holds, dtype=bool))
+    if len(broken):
+        raise BaselineError(f"feature {features[broken[0]].name!r}: {rule}, got other values")

@@ -1,4 +1,4 @@
-"""The command `torchserve-drift`: one module a command, each a plain function."""
+"""The command line `torchserve-drift`: each command is a plain function in a module of its own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 from torchserve_drift.errors import DriftError
 
 COMMANDS = {"baseline": "build", "show": "show", "check": "check", "archive": "archive", "status": "status"}
-"""Command to module; a module is imported only when its command is used, and defines ``command``."""
+"""Command to the module that defines it as ``command``. A module is imported only when its command is used."""
 
 
 class _Commands(click.Group):
@@ -21,6 +21,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> Optional[click.Command]:  # noqa: ARG002 - click's
         if cmd_name not in COMMANDS:
             return None
+        # a command loads only what it needs: `status` must not wait for DuckDB
         command = importlib.import_module(f"{__name__}.{COMMANDS[cmd_name]}").command
         assert isinstance(command, click.Command)
         return command
@@ -33,7 +34,7 @@ def application() -> None:
 
 
 def main(arguments: Optional[list[str]] = None) -> None:
-    """Run the command line; errors are one line on stderr and exit code 2."""
+    """Run the command line. An error is one line on stderr, and the exit code 2."""
     try:
         code = application.main(args=arguments, standalone_mode=False)
     except DriftError as error:
@@ -49,5 +50,6 @@ def main(arguments: Optional[list[str]] = None) -> None:
 
 
 def _fail(message: str) -> None:
+    # one line, whatever the message holds
     print("torchserve-drift: " + " ".join(message.split()), file=sys.stderr)
     sys.exit(2)

@@ -1,4 +1,4 @@
-"""`torchserve-drift baseline`: training data to a baseline."""
+"""`torchserve-drift baseline`: build a baseline from training data."""
 
 from __future__ import annotations
 
@@ -10,28 +10,33 @@ from typing import Optional
 
 import click
 
-from torchserve_drift.training.source import Progress
+from torchserve_drift.training.progress import Progress
 
 
 @click.command("baseline")
 @click.argument("source")
-@click.option("-o", "--output", required=True, metavar="FILE", help="Where to write the baseline.")
-@click.option("--label", metavar="COL", help="The column that the model predicts: no feature.")
-@click.option("--exclude", metavar="COL", multiple=True, help="A further column that is no feature; repeatable.")
+@click.option("-o", "--output", required=True, metavar="FILE", help="File to write the baseline to.")
+@click.option("--label", metavar="COL", help="Column that the model predicts; it is not a feature.")
+@click.option("--exclude", metavar="COL", multiple=True, help="Another column that is not a feature. Repeatable.")
+@click.option("--categorical", metavar="COL", multiple=True, help="Column of numbers that are categories. Repeatable.")
+@click.option("--rows", default=10_000, show_default=True, help="Number of rows in the sample, 1 to 32000.")
+@click.option("--seed", default=0, show_default=True, help="Random seed for drawing the sample.")
 @click.option(
-    "--categorical", metavar="COL", multiple=True, help="A column of numbers that are categories; repeatable."
+    "--importance",
+    metavar="FILE.json",
+    help='JSON file with the weight of each feature, such as {"age": 3}; by default all are equal.',
 )
-@click.option("--rows", default=10_000, show_default=True, help="Rows of the sample, 1 to 32000.")
-@click.option("--seed", default=0, show_default=True, help="Of the sample.")
-@click.option("--importance", metavar="FILE.json", help='Weight by feature, such as {"age": 3}; otherwise all alike.')
 @click.option(
     "--time",
     metavar="COL",
     multiple=True,
-    help="A column, no feature, of numbers or times that order the rows; a second one orders those alike in the first.",
+    help="Column of numbers or times that orders the rows; it is not a feature. Repeatable: a second column orders "
+    "rows that are equal in the first.",
 )
-@click.option("--spans", default=12, show_default=True, help="Of equal numbers of rows, in that order; 2 to 100.")
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@click.option(
+    "--spans", default=12, show_default=True, help="Number of equal spans into which --time divides the rows, 2 to 100."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
     *,
     source: str,
@@ -48,11 +53,11 @@ def command(
 ) -> None:
     """Build a baseline from the training data in SOURCE.
 
-    SOURCE is a csv, csv.gz or parquet file, a folder or a quoted glob of them. Numbers are numeric features; text,
-    booleans and dictionary-encoded columns are categorical. A CSV file begins with a line of column names, and its
-    empty cells are missing values; so are NA, N/A, NULL, None and NaN in columns of numbers.
+    SOURCE is a csv, csv.gz or parquet file, a folder or a quoted glob of them. Columns of numbers are numeric features;
+    columns of text, booleans and dictionary-encoded columns are categorical features. A CSV file begins with a line of
+    column names. Its empty cells are missing values; in columns of numbers, NA, N/A, NULL, None and NaN are too.
     """
-    from torchserve_drift.baseline.summary import summary
+    from torchserve_drift.baseline.summary import overview
     from torchserve_drift.training.build import build
     from torchserve_drift.training.importance import read_importance
 
@@ -70,7 +75,7 @@ def command(
             spans=spans,
             progress=progress,
         ).save(output)
-    facts = summary(baseline)
+    facts = overview(baseline)
     if as_json:
         click.echo(json.dumps({"file": output, **facts}))
     else:
@@ -83,6 +88,7 @@ def command(
 
 @contextmanager
 def _progress() -> Iterator[Optional[Progress]]:
+    # in a log or a pipe, bars that move would be noise
     if not sys.stderr.isatty():
         yield None
         return

@@ -1,4 +1,4 @@
-"""`torchserve-drift show`: what a baseline holds."""
+"""`torchserve-drift show`: print what a baseline holds."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-_SHOWN = 10
-"""Categories of a feature; the rest are counted."""
+_LISTED_CATEGORIES = 10
+"""Categories of a feature that the table names; the others are only counted."""
 
-_LEVELS = ("0.01", "0.05", "0.25", "0.5", "0.75", "0.95", "0.99")
-"""Quantiles in the table; JSON has all of them."""
+_TABLE_LEVELS = ("0.01", "0.05", "0.25", "0.5", "0.75", "0.95", "0.99")
+"""Levels of the quantiles in the table; JSON has all of them."""
 
 
 @click.command("show")
@@ -29,59 +29,59 @@ def command(*, file: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(content))
         return
-    # a pipe has no width: as wide as the tables need, so that no name is cut
+    # a pipe has no width: this is wide enough for the tables, so that no name is cut
     console = Console(width=None if sys.stdout.isatty() else 240, highlight=False)
-    console.print(_facts(content))
+    console.print(_overview_table(content))
     numeric = [feature for feature in content["features"] if feature["kind"] == "numeric"]
     categorical = [feature for feature in content["features"] if feature["kind"] == "categorical"]
     if numeric:
-        console.print(_numeric(numeric))
+        console.print(_numeric_table(numeric))
     if categorical:
-        console.print(_categorical(categorical))
+        console.print(_categorical_table(categorical))
     if content["spans"]:
-        console.print(_tolerance(content["features"]))
-        console.print(f"tolerance of the joint distribution: {_short(content['joint']['tolerance'], 3)}")
+        console.print(_tolerance_table(content["features"]))
+        console.print(f"tolerance of the joint distribution: {_rounded(content['joint']['tolerance'], 3)}")
 
 
 def printable(text: str) -> Text:
-    """``text`` with everything that a terminal would act on escaped, and no markup read in it.
+    """``text`` with control characters escaped, so that a terminal does not obey them, and without markup.
 
     Examples
     --------
     >>> printable("a[red]\\x1b[2J\\n").plain
     'a[red]\\\\x1b[2J\\\\n'
     """
-    shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    return Text("".join(shown), overflow="fold")
+    characters = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return Text("".join(characters), overflow="fold")
 
 
-def _facts(content: dict[str, Any]) -> Table:
+def _overview_table(content: dict[str, Any]) -> Table:
     table = Table.grid(padding=(0, 2))
     for name in ("rows", "sample_rows", "spans", "created", "seed", "sha256"):
         value = content[name]
-        shown = f"{value:,}" if name.endswith("rows") else str(value)
-        table.add_row(name.replace("_", " "), Text(shown, overflow="fold"))
+        text = f"{value:,}" if name.endswith("rows") else str(value)
+        table.add_row(name.replace("_", " "), Text(text, overflow="fold"))
     return table
 
 
-def _numeric(features: list[dict[str, Any]]) -> Table:
+def _numeric_table(features: list[dict[str, Any]]) -> Table:
     table = Table(title="numeric", title_justify="left")
     table.add_column("name", overflow="fold")
-    for heading in ("count", "missing", "invalid", "mean", "std", "min", *_LEVELS, "max", "importance"):
+    for heading in ("count", "missing", "invalid", "mean", "std", "min", *_TABLE_LEVELS, "max", "importance"):
         table.add_column(heading, justify="right")
     for feature in features:
         numbers = [feature[key] for key in ("mean", "std", "minimum")]
-        numbers += [feature["quantiles"][level] for level in _LEVELS] + [feature["maximum"]]
+        numbers += [feature["quantiles"][level] for level in _TABLE_LEVELS] + [feature["maximum"]]
         table.add_row(
             printable(feature["name"]),
             *(f"{feature[key]:,}" for key in ("count", "missing", "invalid")),
-            *map(_short, numbers),
-            _short(feature["importance"]),
+            *map(_rounded, numbers),
+            _rounded(feature["importance"]),
         )
     return table
 
 
-def _categorical(features: list[dict[str, Any]]) -> Table:
+def _categorical_table(features: list[dict[str, Any]]) -> Table:
     table = Table(title="categorical", title_justify="left")
     table.add_column("name", overflow="fold")
     for heading in ("count", "missing"):
@@ -94,29 +94,29 @@ def _categorical(features: list[dict[str, Any]]) -> Table:
             f"{feature['count']:,}",
             f"{feature['missing']:,}",
             printable(_listed(feature["categories"])),
-            _short(feature["importance"]),
+            _rounded(feature["importance"]),
         )
     return table
 
 
-def _tolerance(features: list[dict[str, Any]]) -> Table:
-    table = Table(title="tolerance: the largest effect in a span of the training data's time", title_justify="left")
+def _tolerance_table(features: list[dict[str, Any]]) -> Table:
+    table = Table(title="tolerance: the largest effect in a span of training time", title_justify="left")
     table.add_column("name", overflow="fold")
     checks = list(dict.fromkeys(check for feature in features for check in feature["tolerance"]))
     for check in checks:
         table.add_column(check, justify="right")
     for feature in features:
-        cells = (_short(feature["tolerance"].get(check), 3) for check in checks)
+        cells = (_rounded(feature["tolerance"].get(check), 3) for check in checks)
         table.add_row(printable(feature["name"]), *cells)
     return table
 
 
 def _listed(categories: list[dict[str, Any]]) -> str:
-    parts = [f"{entry['category']} {entry['share']:.1%}" for entry in categories[:_SHOWN]]
-    if len(categories) > _SHOWN:
-        parts.append(f"{len(categories) - _SHOWN:,} more")
+    parts = [f"{entry['category']} {entry['share']:.1%}" for entry in categories[:_LISTED_CATEGORIES]]
+    if len(categories) > _LISTED_CATEGORIES:
+        parts.append(f"{len(categories) - _LISTED_CATEGORIES:,} more")
     return ", ".join(parts)
 
 
-def _short(number: Optional[float], digits: int = 6) -> str:
+def _rounded(number: Optional[float], digits: int = 6) -> str:
     return "-" if number is None else f"{number:.{digits}g}"

@@ -56,7 +56,8 @@ def schema(context: Any) -> Sequence[Feature]:
     DriftError
         When the features cannot be read either.
     """
-    from torchserve_drift.baseline.artifact import read_file, read_schema
+    from torchserve_drift.baseline.artifact import read_schema
+    from torchserve_drift.baseline.artifact_file import read_file
 
     return read_schema(read_file(_baseline_path(context)))
 

@@ -1,1 +1,1 @@
-"""Model archives (.mar) with drift monitoring in them, the same bytes from the same inputs."""
+"""Model archives (.mar) with drift monitoring in them: equal inputs give equal bytes."""

@@ -1,4 +1,4 @@
-"""Build an archive: check what would only fail in production, collect the members, write them."""
+"""Build an archive: check what would otherwise fail only in production, collect the members, write them."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ from torchserve_drift.settings.settings import Settings
 from torchserve_drift.verdicts.min_effects import require_learnable
 
 RUNTIMES = ("python", "python3")
-_CREATED = 315532800.0  # 1980-01-01, whatever the clock says
+_DEFAULT_TIME = 315532800.0  # 1980-01-01: not the current time, so that equal inputs give equal bytes
+# the name becomes part of a path here, and of URLs and file names in TorchServe
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-.]*")
 
 
 @dataclass(frozen=True)
 class Options:
-    """What to pack; the same as the options of `torchserve-drift archive`.
+    """What to pack: the options of `torchserve-drift archive`.
 
-    ``handler`` is ``None`` for the handler of this package, else a file, ``file:function``, or the name of a handler
-    that TorchServe has; ``extra_files`` are files, folders (their contents) or wildcards; ``archive_format`` is one of
-    `SUFFIXES`.
+    ``handler`` is ``None`` for the handler of this package, else a file, ``file:function``, or the name of a handler of
+    TorchServe. ``extra_files`` are files, folders (their contents) or wildcards. ``archive_format`` is one of
+    `SUFFIXES`. With ``force`` an archive that exists is replaced.
     """
 
     model_name: str
@@ -52,17 +53,18 @@ class Options:
 def build_archive(options: Options, environ: Optional[Mapping[str, str]] = None) -> Path:
     """Write the archive and return its path; equal inputs give equal bytes.
 
-    ``environ`` may hold ``SOURCE_DATE_EPOCH`` (seconds since 1970), the time of the archive; without it, 1980-01-01.
+    The time of the archive is ``SOURCE_DATE_EPOCH`` of ``environ`` (seconds since 1970), by default 1980-01-01.
 
     Raises
     ------
     ArchiveError
-        When a file is missing, a name is impossible or taken, or the output exists and ``force`` is not set.
+        When a file is missing, a name is impossible or taken, a setting is wrong, or the output exists and ``force`` is
+        not set.
     BaselineError
-        When the baseline does not load.
+        When the baseline cannot be read.
     """
-    output = _output(options)
-    created = _created(environ or {})
+    output = _output_path(options)
+    created = _archive_time(environ or {})
     settings = _settings(options.config_file)
     members = Members()
     handler = add_handler(members, options.handler)
@@ -88,7 +90,7 @@ def build_archive(options: Options, environ: Optional[Mapping[str, str]] = None)
     return output
 
 
-def _output(options: Options) -> Path:
+def _output_path(options: Options) -> Path:
     if not _NAME.fullmatch(options.model_name):
         raise ArchiveError(f"model name must be letters, digits, '_', '-' and '.', got {options.model_name!r}")
     if not options.version.strip():
@@ -105,28 +107,28 @@ def _output(options: Options) -> Path:
     return output
 
 
-def _created(environ: Mapping[str, str]) -> float:
+def _archive_time(environ: Mapping[str, str]) -> float:
     text = environ.get("SOURCE_DATE_EPOCH", "")
     if not text:
-        return _CREATED
+        return _DEFAULT_TIME
     if not re.fullmatch(r"\d{1,10}", text):
         raise ArchiveError(f"SOURCE_DATE_EPOCH must be seconds since 1970, got {text!r}")
     return float(text)
 
 
 def _settings(config_file: Optional[Path]) -> Settings:
-    """The settings that the archive will run with, environment aside: a mistake is found here, not in production."""
+    """The settings that the archive will run with, apart from environment variables."""
     if config_file is None:
         return Settings()
     try:
         content: Any = yaml.safe_load(config_file.read_bytes())
     except FileNotFoundError:
         raise ArchiveError(f"config file must be an existing file, got {str(config_file)!r}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # dates, digits and depth that Python does not have
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # Python's limits of dates, digits and nesting
         raise ArchiveError(
             f"config file must be YAML, got {str(config_file)!r}: {' '.join(str(error).split())}"
         ) from None
-    if not isinstance(content, dict):  # TorchServe refuses the model for an empty file, without saying why
+    if not isinstance(content, dict):  # for an empty file TorchServe refuses the model without a reason
         raise ArchiveError(f"config file must be a YAML mapping that is not empty, got {str(config_file)!r}")
     try:
         return Settings.from_mapping(content.get("drift"))
@@ -147,11 +149,13 @@ def _add_baseline(members: Members, options: Options, settings: Settings) -> Non
         _check_features(settings, {feature.name for feature in features})
         require_learnable(features, settings.alarms)
         members.add(name, options.baseline)
+    # another handler may monitor nothing, and an absolute path leads to a file outside the archive
     elif options.handler is None and not os.path.isabs(name) and name not in members:
         raise ArchiveError(f"the archive must hold its baseline {name!r}: give --baseline FILE")
 
 
 def _check_features(settings: Settings, known: set[str]) -> None:
     for feature in settings.features:
+        # predictions are features of the model's output, which no baseline of inputs holds
         if feature not in known and not feature.startswith("prediction"):
             raise ArchiveError(f"drift.features must be features of the baseline, got {feature!r}")

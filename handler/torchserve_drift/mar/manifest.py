@@ -21,7 +21,7 @@ def manifest(
     requirements_file: Optional[str] = None,
     config_file: Optional[str] = None,
 ) -> bytes:
-    """The manifest; files by their names inside the archive, ``created`` in seconds since 1970.
+    """The manifest. Files are given by their names inside the archive, ``created`` in seconds since 1970.
 
     Examples
     --------
@@ -39,6 +39,7 @@ def manifest(
         "configFile": config_file,
     }
     content = {
+        # gmtime: local time would give other bytes in other places
         "createdOn": time.strftime("%d/%m/%Y %H:%M:%S", time.gmtime(created)),
         "runtime": runtime,
         "model": {key: value for key, value in model.items() if value},

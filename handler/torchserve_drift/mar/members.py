@@ -1,4 +1,4 @@
-"""The files of an archive: where each comes from, under which name, and never two under one name."""
+"""The files of an archive: where each comes from and which name it has. No two have the same name."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Union
 from torchserve_drift.errors import ArchiveError
 
 Source = Union[Path, bytes]
-"""What a member holds: the content of a file, or bytes."""
+"""The content of a member: that of a file, or bytes."""
 
 NOT_SERVED = ("training/", "offline/", "mar/", "cli/")
-"""Folders of this package that are never packed into an archive."""
+"""Folders of this package that serving does not need. They are never packed into an archive."""
 
 
 class Members:
-    """Member names to sources; a name is taken once.
+    """Names of members and their sources; a name is used once.
 
     Examples
     --------
@@ -36,28 +36,29 @@ class Members:
         return name in self._sources
 
     def add(self, name: str, source: Source) -> None:
-        """Take ``source`` under ``name``.
+        """Add ``source`` with the name ``name``.
 
         Raises
         ------
         ArchiveError
-            When the name is taken by another source, or holds a backslash or a control character.
+            When the name is taken, or has a backslash or a control character.
         """
         if "\\" in name or not name.isprintable():
             raise ArchiveError(f"member names must be printable and without backslashes, got {name!r}")
         if name in self._sources:
-            raise ArchiveError(f"members must have different names, got {self._twice(name, source)}")
+            raise ArchiveError(f"members must have different names, got {self._clash(name, source)}")
         self._sources[name] = source
 
     def add_file(self, path: Path, what: str) -> str:
-        """Take the file ``path`` under its own name, and return that name; ``what`` names it in errors."""
+        """Add the file ``path`` with its own name and return that name; ``what`` names it in errors."""
         if not path.is_file():
             raise ArchiveError(f"{what} must be an existing file, got {str(path)!r}")
         self.add(path.name, path)
         return path.name
 
     def add_extra(self, pattern: str) -> None:
-        """Take a file, the contents of a folder, or all that a wildcard matches."""
+        """Add a file, the contents of a folder, or everything that a wildcard matches."""
+        # a file whose name looks like a pattern, such as "a[1].txt", does not match itself
         found = sorted(glob.glob(pattern)) or ([pattern] if os.path.exists(pattern) else [])
         if not found:
             raise ArchiveError(f"extra files must exist, got {pattern!r}")
@@ -68,12 +69,12 @@ class Members:
                 self.add(path.name, path)
 
     def add_folder(self, folder: Path) -> None:
-        """Take all files below ``folder`` by their path inside it; caches and hidden folders are left out."""
+        """Add all files below ``folder``, named by their path inside it; caches and hidden folders are left out."""
         for path in _files(folder):
             self.add(path.relative_to(folder).as_posix(), path)
 
     def add_package(self) -> None:
-        """Take the modules of this package that serving needs."""
+        """Add the modules of this package that serving needs."""
         root = Path(__file__).parents[1]
         for path in _files(root):
             name = path.relative_to(root).as_posix()
@@ -81,18 +82,20 @@ class Members:
                 self.add(f"{root.name}/{name}", path)
 
     def sorted(self) -> Iterator[tuple[str, Source]]:
-        """Names and sources in the order of the names."""
+        """The names and sources, in the order of the names."""
         return iter(sorted(self._sources.items(), key=lambda member: member[0]))
 
-    def _twice(self, name: str, source: Source) -> str:
+    def _clash(self, name: str, source: Source) -> str:
         sources = [str(s) for s in (self._sources[name], source) if isinstance(s, Path)]
         return f"{name!r} from " + " and ".join(sources) if sources else f"{name!r} twice"
 
 
 def _files(folder: Path) -> Iterator[Path]:
     for parent, folders, files in os.walk(folder):
+        # in place: os.walk goes on with what is left in the list
         folders[:] = [name for name in folders if name not in ("__pycache__", "__MACOSX") and not name.startswith(".")]
         for name in folders:
+            # os.walk does not follow links to folders, so their files would be missing in the archive
             if (Path(parent) / name).is_symlink():
                 raise ArchiveError(f"extra files must hold no links to folders, got {os.path.join(parent, name)!r}")
         yield from (Path(parent) / name for name in files)

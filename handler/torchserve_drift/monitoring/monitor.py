@@ -59,6 +59,15 @@ class Monitor:
     -----
     `observe` is thread-safe and never raises: what it cannot use is counted and logged once. `evaluate` may be called
     from any thread. Without `start` no thread runs and no port is opened.
+
+    Examples
+    --------
+    >>> from torchserve_drift import Baseline, Monitor
+    >>> baseline = Baseline.from_columns({"age": list(range(18, 68)) * 40})
+    >>> monitor = Monitor(baseline, {"windows": ["1h"]}, seed=0)
+    >>> monitor.observe({"age": list(range(38, 88)) * 10})  # customers who are 20 years older
+    >>> monitor.evaluate().feature("age").windows["1h"].drifted
+    True
     """
 
     def __init__(

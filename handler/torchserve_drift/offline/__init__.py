@@ -1,1 +1,1 @@
-"""Files and tables of production rows against a baseline; never packed into an archive."""
+"""Production rows compared with a baseline without a server; never packed into an archive."""

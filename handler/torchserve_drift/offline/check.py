@@ -1,4 +1,4 @@
-"""The same checks, offline: a file or table of production rows against a baseline, as one window."""
+"""The checks of the server, offline: production rows from a file or from memory, as one window."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ ALL_ROWS = "all"
 """The label of the one window of an offline check."""
 
 _NAMED_UNSEEN = 20
-_MOST_ROWS = 1 << 40
+"""How many unseen categories of a feature a report names: the most frequent ones."""
+
+_ENDLESS = 1 << 40
+"""Rows of a window that no check ever fills, so that no row drops out of it."""
 
 Columns = Mapping[str, Any]
 
@@ -32,35 +35,52 @@ def check(
     rows: Union[Columns, Iterable[Columns], str, PathLike[str]],
     settings: Any = None,
 ) -> Report:
-    """All checks of ``rows`` against ``baseline``, as one window called "all".
+    """Compare ``rows`` with ``baseline`` by all checks, as one window with the label "all".
 
     Parameters
     ----------
     rows
-        Columns (feature name to array (m,)), an iterable of such pieces, or the path of a csv, csv.gz or parquet file,
-        or a folder or glob of them.
+        Columns (feature name to values (m,), an array or a list), an iterable of such mappings, or the path of a csv,
+        csv.gz or parquet file, or of a folder or glob of them.
     settings
-        `Settings` or a mapping as in the ``drift:`` section; windows, state and export do not matter here.
+        `Settings` or a mapping as in the ``drift:`` section. The settings of windows, state and export have no effect.
+
+    Returns
+    -------
+    Report
+        As the server gives it, and in addition with the names of the categories that the baseline does not have.
 
     Raises
     ------
     FeatureError
-        When the rows lack a feature of the baseline, or its columns have different lengths.
+        When the rows lack a feature of the baseline, or their columns have different lengths.
     DriftError
         When the file cannot be read, or there are no rows.
 
     Examples
     --------
-    >>> from torchserve_drift import Baseline                                               # doctest: +SKIP
-    >>> check(Baseline.load("baseline.safetensors"), {"age": np.arange(100.0)}).drifted    # doctest: +SKIP
-    False
+    >>> from torchserve_drift import Baseline
+    >>> training = {"age": range(18, 68), "city": ["Ulm", "Bonn"] * 25}
+    >>> baseline = Baseline.from_columns({name: list(values) * 40 for name, values in training.items()})
+    >>> older = {"age": list(range(38, 88)) * 10, "city": ["Ulm", "Bonn"] * 250}
+    >>> report = check(baseline, older)
+    >>> report.drifted, [feature.name for feature in report.features if feature.windows["all"].drifted]
+    (True, ['age'])
+
+    200 rows or more are needed for a verdict (``min_rows``):
+
+    >>> few = check(baseline, {"age": [99] * 50, "city": ["Paris"] * 50})
+    >>> few.drifted, few.windows["all"].state, few.feature("city").unseen
+    (False, 'too_few_rows', {'Paris': 1.0})
     """
     given = settings if isinstance(settings, Settings) else Settings.from_mapping(settings)
-    window = Window(ALL_ROWS, rows=_MOST_ROWS)
+    window = Window(ALL_ROWS, rows=_ENDLESS)
+    # a fixed seed, so that the same rows give the same report
     monitor = Monitor(baseline, replace(given, windows=(window,), state_dir=None), model_name="offline", seed=0)
+    # counted here from the rows themselves: a monitor never keeps values that the baseline does not have
     unseen = {f.name: Counter[str]() for f in baseline.features if isinstance(f, CategoricalBaseline)}
     count = 0
-    for columns in _pieces(baseline, rows):
+    for columns in _in_pieces(baseline, rows):
         _require_features(baseline, columns)
         encoded = monitor.encoder.columns(columns)
         monitor.record(encoded)
@@ -76,7 +96,7 @@ def check(
     return replace(report, features=tuple(replace(f, unseen=named.get(f.name, {})) for f in report.features))
 
 
-def _pieces(baseline: Baseline, rows: Any) -> Iterator[Columns]:
+def _in_pieces(baseline: Baseline, rows: Any) -> Iterator[Columns]:
     if isinstance(rows, (str, PathLike)):
         from torchserve_drift.offline.rows import pieces
 
@@ -94,6 +114,7 @@ def _require_features(baseline: Baseline, columns: Columns) -> None:
 
 
 def _count_unseen(baseline: Baseline, columns: Columns, unseen: Mapping[str, Counter[str]]) -> None:
+    """Add to ``unseen`` the categories that the baseline does not have. The server never keeps them."""
     for feature in baseline.features:
         if isinstance(feature, CategoricalBaseline):
             values = columns[feature.name]

@@ -1,1 +1,1 @@
-"""Training data to a baseline; never packed into an archive."""
+"""From training data to a baseline; never packed into an archive."""

@@ -1,37 +1,32 @@
-"""Training data to baseline: Ibis expressions on DuckDB, which never hold the data whole in memory."""
+"""Training data to a baseline: Ibis expressions on DuckDB, which never hold all of the data in memory."""
 
 from __future__ import annotations
 
 import os
-import shlex
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timezone
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Optional, Union
+from typing import TYPE_CHECKING, Optional, Union
 
 import numpy as np
-import numpy.typing as npt
 
-from torchserve_drift.baseline.baseline import Baseline
-from torchserve_drift.baseline.profile import (
-    LARGEST_CATEGORIES,
-    LARGEST_SAMPLE,
-    MISSING_CODE,
-    MOST_SPANS,
-    CategoricalBaseline,
-    FeatureBaseline,
-    NumericBaseline,
-)
+from torchserve_drift.baseline.baseline import Baseline, creation_time
+from torchserve_drift.baseline.profile import LARGEST_SAMPLE, MOST_SPANS, FeatureBaseline, NumericBaseline
+from torchserve_drift.baseline.sampling import sample_rows
 from torchserve_drift.errors import BaselineError
-from torchserve_drift.training.columns import Column, key_of, spelled
+from torchserve_drift.stats.arrays import Floats
+from torchserve_drift.training.categorical import categorical_feature
+from torchserve_drift.training.columns import Column
 from torchserve_drift.training.importance import normalised
-from torchserve_drift.training.numeric import Numbers, profiled
-from torchserve_drift.training.source import Progress, files, is_beyond, session, staged
-from torchserve_drift.training.spans import Spans, of_categories, of_numbers, of_rows
-from torchserve_drift.training.spans import cut as cut_into_spans
-from torchserve_drift.training.variation import joint
+from torchserve_drift.training.numeric import numeric_statistics
+from torchserve_drift.training.numeric_statistics import NumericStatistics
+from torchserve_drift.training.progress import Progress, no_progress
+from torchserve_drift.training.session import session
+from torchserve_drift.training.source_files import source_files
+from torchserve_drift.training.span_tallies import numeric_variation
+from torchserve_drift.training.spans import Spans, cut_into_spans, spans_of_rows
+from torchserve_drift.training.staging import staged_rows
+from torchserve_drift.training.variation import joint_effects
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -57,100 +52,76 @@ def build(
     Parameters
     ----------
     label, exclude
-        Columns that are no features.
+        Columns that are not features.
     categorical
-        Columns of numbers that are to be categories.
+        Columns of numbers that are categories.
     rows
-        Of the sample, 1 to 32,000; all rows where the source has fewer.
+        Rows in the sample, 1 to 32,000; all rows when the source has fewer.
     seed
-        Of the sample, 0 to 2**63 - 1.
+        Random seed for drawing the sample, 0 to 2**63 - 1.
     importance
-        Weight by name (see `importance.normalised`); uniform by default.
+        Weight of each feature by name (see `importance.normalised`); all features have the same weight by default.
     created
-        ISO 8601 in UTC; now by default, or ``SOURCE_DATE_EPOCH``.
+        Time of creation, ISO 8601 in UTC; by default now, or ``SOURCE_DATE_EPOCH``.
     time
-        Columns of numbers or times, no features, that order the rows: by the first, where it is equal by the second,
-        and so on. With them every feature gets its ``variation``.
+        Columns of numbers or times that order the rows: the first orders them, the second those that are equal in the
+        first, and so on. These columns are not features. With them every feature gets its ``variation``.
     spans
-        Of equal numbers of rows, 2 to 100, into which that order is cut; fewer where there are fewer times.
+        Number of spans, 2 to 100, into which the ordered rows are cut; fewer when there are fewer times.
     progress
-        Called with a step's name, how much of it is done, and how much there is.
+        Called with the name of a step, how much of it is done, and how much there is to do.
 
     Raises
     ------
     BaselineError
-        When no baseline can be made of this; one line that says what to do.
+        When no baseline can be built from this; one line that says what to do.
 
     Notes
     -----
     The same files, options and ``created`` give the same baseline, bit by bit, whatever the number of threads.
     """
-    time = [time] if isinstance(time, str) else list(dict.fromkeys(time))
+    # a column named twice orders nothing more the second time
+    time_columns = [time] if isinstance(time, str) else list(dict.fromkeys(time))
+    _check_limits(rows=rows, seed=seed, spans=spans)
+    created = creation_time() if created is None else created
+    report = progress or no_progress
+    paths = source_files(os.fspath(source))
+    # the database is deleted with the session, so everything that reads the table happens inside
+    with session() as connection:
+        table, columns = staged_rows(
+            connection,
+            paths,
+            label=label,
+            exclude=exclude,
+            categorical=categorical,
+            time=time_columns,
+            progress=report,
+        )
+        names = [column.name for column in columns]
+        shares = normalised(dict.fromkeys(names, 1.0) if importance is None else importance, names)
+        total = int(table.count().to_pyarrow().as_py())
+        if not total:
+            raise BaselineError(f"training data must have at least one row, got none in {os.fspath(source)!r}")
+        cut = cut_into_spans(table, time_columns, spans) if time_columns else None
+        sample = _sampled_table(table, columns, total, rows, seed)
+        features = _features(table, columns, total=total, sample=sample, shares=shares, spans=cut, progress=report)
+        baseline = Baseline(features, total, created, seed)
+        if cut:
+            # the joint check needs whole rows, which only the sample has
+            sampled_spans = spans_of_rows(cut, sample["row"].to_numpy())
+            baseline = replace(baseline, joint_variation=joint_effects(baseline, sampled_spans, cut.count))
+    return baseline
+
+
+def _check_limits(*, rows: int, seed: int, spans: int) -> None:
     limits = (("rows", rows, 1, LARGEST_SAMPLE), ("seed", seed, 0, 2**63 - 1), ("spans", spans, 2, MOST_SPANS))
     for what, value, low, high in limits:
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
             raise BaselineError(f"{what} must be an integer from {low} to {high}, got {value!r}")
-    created = _now() if created is None else created
-    report = progress or _silent
-    paths = files(os.fspath(source))
-    with session() as connection:
-        table, columns = staged(
-            connection, paths, label=label, exclude=exclude, categorical=categorical, time=time, progress=report
-        )
-        shares = _shares(importance, [column.name for column in columns])
-        total = int(table.count().to_pyarrow().as_py())
-        if not total:
-            raise BaselineError(f"training data must have at least one row, got none in {os.fspath(source)!r}")
-        cut = cut_into_spans(table, time, spans) if time else None
-        sample = _sample(table, columns, total, rows, seed)
-        features = _features(table, columns, total=total, sample=sample, shares=shares, spans=cut, progress=report)
-        baseline = Baseline(features, total, created, seed)
-        if cut:
-            sampled = of_rows(cut, sample["row"].to_numpy())
-            baseline = replace(baseline, joint_variation=joint(baseline, sampled, cut.count))
-    return baseline
 
 
-def sample_rows(total: int, rows: int, seed: int) -> npt.NDArray[np.int64]:
-    """The numbers of ``min(rows, total)`` of ``total`` rows, sorted, each set of so many as likely as any other.
-
-    Floyd's algorithm on the raw stream of PCG64, which NumPy promises never to change.
-
-    Examples
-    --------
-    >>> sample_rows(1000, 5, seed=0).tolist()
-    [61, 479, 774, 845, 971]
-    >>> sample_rows(3, 5, seed=0).tolist()
-    [0, 1, 2]
-    """
-    if rows >= total:
-        return np.arange(total, dtype=np.int64)
-    stream = np.random.PCG64(seed).random_raw(rows).tolist()
-    chosen: set[int] = set()
-    for top, raw in zip(range(total - rows, total), stream):
-        candidate = raw % (top + 1)
-        chosen.add(top if candidate in chosen else candidate)
-    return np.array(sorted(chosen), np.int64)
-
-
-def _silent(step: str, done: int, total: int) -> None:
-    """No progress is shown."""
-
-
-def _now() -> str:
-    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
-    try:
-        moment = datetime.fromtimestamp(int(epoch), timezone.utc) if epoch else datetime.now(timezone.utc)
-    except (ValueError, OverflowError, OSError):
-        raise BaselineError(f"SOURCE_DATE_EPOCH must be seconds since 1970, got {epoch!r}") from None
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _shares(importance: Optional[Mapping[str, float]], names: Sequence[str]) -> dict[str, float]:
-    return normalised(dict.fromkeys(names, 1.0) if importance is None else importance, names)
-
-
-def _sample(table: ir.Table, columns: Sequence[Column], total: int, rows: int, seed: int) -> pa.Table:
+def _sampled_table(table: ir.Table, columns: Sequence[Column], total: int, rows: int, seed: int) -> pa.Table:
+    """The sampled rows of the features, with their numbers in the column ``row``."""
     import ibis
     import pyarrow as pa
 
@@ -171,32 +142,37 @@ def _features(
     spans: Optional[Spans],
     progress: Progress,
 ) -> tuple[FeatureBaseline, ...]:
+    # columns of numbers share their queries, so all of them come first; the features keep the order of the columns
     numeric = [column.place for column in columns if column.kind == "numeric"]
-    samples = {place: _finite(sample[place]) for place in numeric}
-    numbers = profiled(table, numeric, total, samples, progress)
-    variation = of_numbers(spans, list(numbers.values()), total, progress) if spans else {}
+    samples = {place: _nan_unless_finite(sample[place]) for place in numeric}
+    statistics = numeric_statistics(table, numeric, total, samples, progress)
+    variation = numeric_variation(spans, list(statistics.values()), total, progress) if spans else {}
     features: list[FeatureBaseline] = []
     for column in columns:
+        place, share = column.place, shares[column.name]
         if column.kind == "numeric":
-            known = numbers[column.place]
-            made = _number(column.name, known, total, samples[column.place], shares[column.name])
-            features.append(replace(made, variation=variation.get(column.place, {})))
+            known = statistics[place]
+            feature = _numeric_feature(column.name, known, total, samples[place], share)
+            features.append(replace(feature, variation=variation.get(place, {})))
         else:
             progress("categories", len(features), len(columns))
-            values = sample[column.place].to_pylist()
-            features.append(_category(table, column, values, shares[column.name], spans))
+            features.append(categorical_feature(table, column, sample[place].to_pylist(), share, spans))
     progress("categories", len(columns), len(columns))
     return tuple(features)
 
 
-def _finite(values: pa.ChunkedArray) -> npt.NDArray[np.float64]:
+def _nan_unless_finite(values: pa.ChunkedArray) -> Floats:
     array = np.array(values.to_numpy(), np.float64)
     array[~np.isfinite(array)] = np.nan
     return array
 
 
-def _number(
-    name: str, known: Numbers, total: int, sample: npt.NDArray[np.float64], importance: float
+def _numeric_feature(
+    name: str,
+    known: NumericStatistics,
+    total: int,
+    sample: Floats,
+    importance: float,
 ) -> NumericBaseline:
     return NumericBaseline(
         name=name,
@@ -212,47 +188,4 @@ def _number(
         edge_counts=known.edge_counts,
         sample=sample,
         importance=importance,
-    )
-
-
-def _category(
-    table: ir.Table, column: Column, sample: list[Any], importance: float, spans: Optional[Spans]
-) -> CategoricalBaseline:
-    values = table[column.place]
-    counted = table.group_by(value=values).aggregate(rows=table.count()).limit(LARGEST_CATEGORIES + 2).to_pyarrow()
-    raw = counted["value"].to_pylist()
-    if len(raw) > LARGEST_CATEGORIES + 1:
-        raise _too_many(table, column)
-    keys = dict(zip(map(key_of, raw), spelled(raw, column.text)))
-    tally: Counter[Optional[str]] = Counter()
-    for value, rows in zip(raw, counted["rows"].to_pylist()):
-        tally[keys[key_of(value)]] += rows
-    missing = tally.pop(None, 0)
-    if len(tally) > LARGEST_CATEGORIES:
-        raise _too_many(table, column)
-    categories = sorted((key for key in tally if key is not None), key=lambda key: (-tally[key], key))
-    codes: dict[Optional[str], int] = {key: code for code, key in enumerate(categories)}
-    counts = np.array([tally[key] for key in categories], np.int64)
-    places = {value: codes.get(key, len(categories)) for value, key in keys.items()}
-    return CategoricalBaseline(
-        name=column.name,
-        categories=tuple(categories),
-        counts=counts,
-        missing=missing,
-        sample=np.array([codes.get(keys[key_of(value)], MISSING_CODE) for value in sample], np.uint16),
-        importance=importance,
-        variation=of_categories(spans, column.place, places, counts, missing) if spans else {},
-    )
-
-
-def _too_many(table: ir.Table, column: Column) -> BaselineError:
-    advice = f"leave it out with --exclude {shlex.quote(column.name)}"
-    if column.text:
-        values = table[column.place]
-        stray = table.filter(is_beyond(values, "float64")).select(value=values)
-        found = stray.aggregate(rows=stray.count(), example=stray.value.min()).to_pyarrow().to_pylist()[0]
-        if 0 < found["rows"] < LARGEST_CATEGORIES:
-            advice += f", or make it numbers: {found['rows']} values such as {found['example'][:100]!r} are none"
-    return BaselineError(
-        f"column {column.name!r} must have at most {LARGEST_CATEGORIES} categories, got more; {advice}"
     )

@@ -1,4 +1,4 @@
-"""How far each span of training time is from all of the training data, by the effects of the checks."""
+"""How far each span of training time is from all of the training data, measured by the effects of the checks."""
 
 from __future__ import annotations
 
@@ -13,16 +13,24 @@ from torchserve_drift.stats.arrays import Floats, Integers
 from torchserve_drift.stats.chisquare import share_distance
 from torchserve_drift.window.coding import codes_for
 
-_DIGITS = 6
+_JOINT_DIGITS = 6
 
 
 @dataclass(frozen=True, eq=False)
 class NumericSpans:
     """What S spans hold of a numeric feature.
 
-    ``count`` finite values (S,), ``missing`` ones (S,), ``outside`` (S,) those beyond the values of all other spans,
-    ``below`` (S, E) those up to each edge; ``mean`` and ``std`` (S,) where the whole data has the mean 0 and the
-    standard deviation 1. What a span has too few values for is not looked at.
+    Attributes
+    ----------
+    count, missing
+        (S,) numbers of finite and of missing values.
+    outside
+        (S,) numbers of values that are below the minimum or above the maximum of all other spans.
+    below
+        (S, E) numbers of values <= each edge.
+    mean, std
+        (S,) on the scale where the whole data has the mean 0 and the standard deviation 1. ``mean`` has no meaning for
+        a span without values, ``std`` for one with fewer than two.
     """
 
     count: Integers
@@ -33,31 +41,37 @@ class NumericSpans:
     std: Floats
 
 
-def numeric(spans: NumericSpans, below: Integers, missing: int) -> Variation:
-    """The effects of each span, by check; ``below`` (E,) and ``missing`` of the whole data.
+def numeric_effects(spans: NumericSpans, below: Integers, missing: int) -> Variation:
+    """The effects of each span, by check; ``below`` (E,) and ``missing`` are those of the whole data.
 
-    A span without a value has the effect 0, in ``std`` one of a single value too: neither shows any difference.
+    The effect is 0 for a span without values, and that of ``std`` also for a single value: too little to differ.
     """
-    whole = int(below[-1]) if len(below) else 0
+    whole = int(below[-1]) if len(below) else 0  # the last edge is the maximum
     distances = np.abs(_shares(spans.below, spans.count[:, None]) - _shares(below, whole))
     return {
         "ks": np.where(spans.count > 0, distances.max(axis=1, initial=0.0), 0.0),
         "mean": np.where(spans.count > 0, np.abs(spans.mean), 0.0),
         "std": np.where(spans.count > 1, np.abs(spans.std - 1), 0.0),
         "range": _shares(spans.outside, spans.count),
-        "missing": _changes(spans.missing, spans.count, missing, whole),
+        "missing": _missing_share_changes(spans.missing, spans.count, missing, whole),
     }
 
 
-def categorical(counts: Integers, missing: Integers, whole_counts: Integers, whole_missing: int) -> Variation:
-    """The effects of each of S spans, by check, from the ``counts`` of C categories in each (S, C), and its ``missing``
-    (S,); of the whole data (C,) and one number.
+def categorical_effects(counts: Integers, missing: Integers, whole_counts: Integers, whole_missing: int) -> Variation:
+    """The effects of each span, by check.
+
+    Parameters
+    ----------
+    counts, missing
+        Rows of each category in each span (S, C), and rows without a category (S,).
+    whole_counts, whole_missing
+        The same of the whole data: (C,) and a number.
 
     Examples
     --------
-    Every second row of the second span is of a category that the first does not have:
+    Every second row of the second span has a category that the first span does not have:
 
-    >>> found = categorical(np.array([[9, 0], [5, 5]]), np.array([1, 0]), np.array([14, 5]), 1)
+    >>> found = categorical_effects(np.array([[9, 0], [5, 5]]), np.array([1, 0]), np.array([14, 5]), 1)
     >>> found["new_category"].tolist(), found["missing"].round(3).tolist()
     ([0.0, 0.5], [0.05, 0.05])
     """
@@ -68,27 +82,30 @@ def categorical(counts: Integers, missing: Integers, whole_counts: Integers, who
         "chi2": np.array([share_distance(whole_counts, span, 0) for span in counts]),
         "frequency": np.where(rows > 0, changes.max(axis=1, initial=0.0), 0.0),
         "new_category": _shares(np.where(only_here, counts, 0).sum(axis=1), rows),
-        "missing": _changes(missing, rows, whole_missing, whole_counts.sum()),
+        "missing": _missing_share_changes(missing, rows, whole_missing, whole_counts.sum()),
     }
 
 
-def joint(baseline: Profile, spans: Integers, count: int) -> Floats:
-    """The effect of `joint` in each of ``count`` spans: of its rows in the sample against all of the sample.
+def joint_effects(baseline: Profile, spans: Integers, count: int) -> Floats:
+    """The effect of the joint check in each of ``count`` spans: its sampled rows compared with the whole sample.
 
-    ``spans`` (sample_rows,): the span of each row of the sample, -1 for none. 0 for a span of too few rows to look at.
+    ``spans`` (sample_rows,) is the span of each row of the sample, -1 for none. The effect is 0 for a span with fewer
+    rows than the check needs.
     """
     codes = codes_for(baseline)
     sample = np.array([sample_codes(feature, code) for feature, code in zip(baseline.features, codes)])
     associations = PairwiseAssociations(baseline, codes)
     found = (associations.compared(sample[:, spans == span]) for span in range(count))
-    # products of matrices differ in their last digits from machine to machine, and the artifact must not
-    return np.array([0.0 if evidence is None else round(evidence.effect, _DIGITS) for evidence in found])
+    # rounded: products of matrices differ in their last digits between machines, and the artifact must not
+    return np.array([0.0 if evidence is None else round(evidence.effect, _JOINT_DIGITS) for evidence in found])
 
 
 def second_extremes(lows: Floats, highs: Floats) -> tuple[float, float]:
-    """The least and the greatest value of all spans but the one that reaches furthest; (-inf, inf) for one span.
+    """The second lowest of ``lows`` and the second highest of ``highs``; (-inf, inf) when only one span has values.
 
-    Only a span that reaches further than these has values outside the others' range. NaN stands for no value.
+    ``lows`` and ``highs`` (S,) are the minimum and maximum of each span, NaN for a span without values. A value is
+    below the minimum of all other spans only in the span with the lowest minimum, and there when it is below the second
+    lowest one. So one pair of limits serves all spans.
 
     Examples
     --------
@@ -104,7 +121,7 @@ def _shares(part: Any, whole: Any) -> Floats:
     return shares
 
 
-def _changes(missing: Integers, count: Integers, whole_missing: int, whole_count: int) -> Floats:
+def _missing_share_changes(missing: Integers, count: Integers, whole_missing: int, whole_count: int) -> Floats:
     rows = missing + count
     changes = np.abs(_shares(missing, rows) - _shares(whole_missing, whole_missing + whole_count))
     return np.where(rows > 0, changes, 0.0)
