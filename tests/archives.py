@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from profiles import baseline
+from baselines import baseline
 from torchserve_drift.mar.archive import Options, build_archive
 
 PROBE = """\

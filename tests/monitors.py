@@ -7,7 +7,7 @@ from typing import Any, Optional
 
 import numpy as np
 
-from profiles import baseline
+from baselines import baseline
 from torchserve_drift import Monitor
 from torchserve_drift.port.snapshot_files import SnapshotFiles
 

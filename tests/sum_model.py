@@ -12,7 +12,7 @@ import numpy as np
 from scipy import stats
 
 from archives import save_model
-from profiles import baseline
+from baselines import baseline
 from torchserve_drift.mar.archive import Options, build_archive
 
 UNMONITORED = """\

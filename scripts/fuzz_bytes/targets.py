@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import yaml
 
+from baselines import baseline
 from hostile_bodies import BODIES
-from profiles import baseline
 from snapshots import usual
 from torchserve_drift.baseline import artifact
 from torchserve_drift.errors import BaselineError, ConfigError

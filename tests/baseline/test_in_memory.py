@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from profiles import baseline as by_definition
+from baselines import baseline as by_definition
 from torchserve_drift import Baseline, check
 from torchserve_drift.baseline import artifact
 from torchserve_drift.errors import BaselineError

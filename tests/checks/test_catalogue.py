@@ -60,7 +60,7 @@ class HalfCheck:
 USE = """
 import json
 import numpy as np
-from profiles import baseline
+from baselines import baseline
 from torchserve_drift import Monitor
 from torchserve_drift.port.metrics.text import render
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from profiles import baseline
+from baselines import baseline
 from torchserve_drift import Monitor
 from torchserve_drift.checks.changepoint_categorical import SHARES_SHARE
 from torchserve_drift.checks.changepoint_numeric import LOCATION_SHARE, SCALE_SHARE

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from profiles import baseline, categorical, numeric
+from baselines import baseline, categorical, numeric
 from torchserve_drift.baseline.baseline import Baseline
 from torchserve_drift.baseline.profile import MISSING_CODE, NumericBaseline
 from torchserve_drift.checks.evidence import Evidence

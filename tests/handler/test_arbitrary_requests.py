@@ -15,10 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from baselines import baseline
 from hostile_bodies import BODIES
-from inprocess import DRIFT, Model, row_of, sent_back, served
+from local_handlers import DRIFT, Model, row_of, sent_back, served
 from processes import resident_bytes
-from profiles import baseline
 from torchserve_drift import Monitor
 from torchserve_drift.features.encoding import RowEncoder
 from torchserve_drift.features.schema import LONGEST_CATEGORY, Feature

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inprocess import DRIFT, Model, ask, served
-from profiles import baseline
+from baselines import baseline
+from local_handlers import DRIFT, Model, ask, served
 from servers import wait_for
 from torchserve_drift.monitoring.monitor import Monitor
 from torchserve_drift.window import fields

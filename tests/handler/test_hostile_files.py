@@ -20,8 +20,8 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from inprocess import COLUMNS, DRIFT, Model, sent_back, served
-from profiles import baseline
+from baselines import baseline
+from local_handlers import COLUMNS, DRIFT, Model, sent_back, served
 from snapshots import numeric, usual
 from torchserve_drift import Monitor
 from torchserve_drift.baseline import artifact, artifact_file

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from profiles import baseline
+from baselines import baseline
 from torchserve_drift.cli import main
 from torchserve_drift.errors import ArchiveError, BaselineError
 from torchserve_drift.mar.archive import Options, build_archive

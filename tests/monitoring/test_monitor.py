@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from profiles import baseline
+from baselines import baseline
 from torchserve_drift import ConfigError, Monitor, Report
 from torchserve_drift.baseline.baseline import Baseline
 

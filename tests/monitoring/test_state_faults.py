@@ -22,8 +22,8 @@ from typing import Any, Callable, Optional
 import numpy as np
 import pytest
 
+from baselines import baseline
 from processes import listeners, open_files, resident_bytes
-from profiles import baseline
 from servers import fetch, free_ports
 from torchserve_drift import Monitor, Settings
 from torchserve_drift.handler import deployment

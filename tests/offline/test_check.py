@@ -14,7 +14,7 @@ import pytest
 from pyarrow import parquet
 from scipy import stats
 
-from profiles import baseline
+from baselines import baseline
 from torchserve_drift import Report, check
 from torchserve_drift.cli import main
 from torchserve_drift.errors import DriftError, FeatureError

@@ -14,7 +14,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as plain
 
-from profiles import baseline
+from baselines import baseline
 from torchserve_drift import Baseline, Monitor
 from torchserve_drift.port.metrics.text import render
 

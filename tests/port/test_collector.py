@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
-from profiles import baseline
+from baselines import baseline
 from snapshots import hostile, usual
 from torchserve_drift import Monitor
 from torchserve_drift.port.metrics.collector import DriftCollector

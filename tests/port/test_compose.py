@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from profiles import baseline
+from baselines import baseline
 from torchserve_drift.port.compose import compose_snapshot
 from torchserve_drift.port.snapshot import Snapshot
 from torchserve_drift.settings.settings import Export

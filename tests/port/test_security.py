@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 from certificates import authorities
-from inprocess import ask, served
+from local_handlers import ask, served
 from servers import free_ports, prometheus, wait_for
 from snapshots import usual
 from torchserve_drift.port.metrics.text import render

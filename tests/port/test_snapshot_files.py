@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from profiles import baseline
+from baselines import baseline
 from torchserve_drift import Monitor
 from torchserve_drift.port.model_directory import prepare_model_directory, publish
 from torchserve_drift.port.snapshot import Snapshot

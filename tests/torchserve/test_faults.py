@@ -21,10 +21,10 @@ from typing import Any, Optional
 
 import pytest
 
+from baselines import baseline
 from hostile_bodies import BODIES
 from metrics_port import ScrapeWatch, scrape, shown_models, value
 from processes import listeners
-from profiles import baseline
 from servers import TorchServe, free_ports, manage, scale, torchserve, wait_for
 from sum_model import COLUMNS, Row, archive, p_values, request_rows
 from torchserve_drift import Monitor

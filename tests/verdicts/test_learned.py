@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from baselines import baseline
 from flight_seasons.__main__ import DATA
 from flight_seasons.seasons import KNOWN_YEAR, OTHER_YEAR, Drifted, drifted, halves, known, load
-from profiles import baseline
 from torchserve_drift import Baseline
 from torchserve_drift.monitoring.monitor import Monitor
 from torchserve_drift.settings.settings import Alarms

@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 import pytest
 
-from profiles import baseline
+from baselines import baseline
 from torchserve_drift.settings.settings import Window
 from torchserve_drift.window import pacing
 from torchserve_drift.window.pacing import NO_PAUSE, Pacer

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from profiles import baseline
+from baselines import baseline
 from torchserve_drift.baseline.baseline import Baseline
 from torchserve_drift.baseline.profile import CategoricalBaseline, NumericBaseline
 from torchserve_drift.checks.evidence import CheckedModel

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from profiles import baseline
+from baselines import baseline
 from torchserve_drift.features.encoding import MISTYPED_VALUE, UNSEEN_INDEX
 from torchserve_drift.settings.settings import Window
 from torchserve_drift.window import fields

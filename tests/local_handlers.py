@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from archives import save_model
-from profiles import baseline
+from baselines import baseline
 
 torch = pytest.importorskip("torch")
 ts = pytest.importorskip("ts")
