@@ -18,6 +18,7 @@ import pytest
 from baselines import baseline
 from local_handlers import DRIFT, Model, ask, served
 from servers import wait_for
+from torchserve_drift.monitoring import background
 from torchserve_drift.monitoring.monitor import Monitor
 from torchserve_drift.window import fields
 
@@ -150,7 +151,7 @@ def test_the_model_s_random_numbers_are_left_alone(model: Model, monkeypatch: py
         kind, keys, *rest = np.random.get_state()
         return [repr(random.getstate()), repr((kind, keys.tolist(), rest)), repr(torch.get_rng_state().tolist())]
 
-    monkeypatch.setattr("torchserve_drift.monitoring.background._ROUND_SECONDS", 0.05)
+    monkeypatch.setattr(background, "_ROUND_SECONDS", 0.05)
     before = states()
     handler = model.handler(drift={**DRIFT, "evaluate_every": "1s"})
     for _ in range(20):

@@ -19,6 +19,7 @@ import pytest
 
 from monitors import monitor
 from servers import free_ports, wait_for
+from torchserve_drift.monitoring import background
 from torchserve_drift.port.model_directory import prepare_model_directory, publish
 from torchserve_drift.port.snapshot_files import SnapshotFiles
 from torchserve_drift.window.process_lock import ProcessLock
@@ -48,7 +49,7 @@ def test_a_round_evaluates_when_it_is_due_and_not_before(tmp_path: Path) -> None
 def test_rows_are_folded_between_rounds_once_half_of_the_ring_waits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("torchserve_drift.monitoring.background._ROUND_SECONDS", 3600.0)
+    monkeypatch.setattr(background, "_ROUND_SECONDS", 3600.0)
     (port,) = free_ports(1)
     watched = monitor(tmp_path, port, evaluate_every="1h")
     writer, half = watched.store.writer, watched.store.layout.ring_rows // 2
