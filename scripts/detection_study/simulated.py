@@ -103,7 +103,7 @@ SIMULATIONS: Mapping[str, tuple[Simulation, float]] = {
             ("50 categories by Zipf's law, window 200", zipf(50), 200),
             ("500 categories by Zipf's law, window 200", zipf(500), 200),
         )
-        for name, held in (("", "p_value"), (", the bound that is held against alpha", "bound"))
+        for name, held in (("", "p_value"), (", the bound that is compared with alpha", "bound"))
     },
     "missing, 5 %, baseline 10,000, window 2,000": (share(0.05, 10_000, 2_000), 1.0),
     "missing, 5 %, baseline 1,000,000, window 200": (share(0.05, 1_000_000, 200), 1.0),
