@@ -1,4 +1,4 @@
-"""The documents say what the code does: every setting, command, option and field, links that lead, code that parses."""
+"""The documents agree with the code: every setting, command, option and field; links exist, and examples parse."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def test_a_documented_range_is_the_range(
             Settings.from_mapping(nested(key, value))
 
 
-def test_ranges_are_documented_where_there_are_some() -> None:
+def test_all_ranges_are_documented() -> None:
     assert len(list(documented_ranges())) == 16
 
 
@@ -317,7 +317,7 @@ def anchors(document: str) -> set[str]:
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
-def test_links_lead_somewhere(name: str) -> None:
+def test_targets_of_links_exist(name: str) -> None:
     for target in _LINK.findall(_CODE.sub("", read(name))):
         if "://" not in target:
             path, _, anchor = target.partition("#")
@@ -340,7 +340,7 @@ def test_yaml_examples_are_valid(code: str) -> None:
 
 
 @pytest.mark.parametrize("code", list(blocks("python")))
-def test_python_examples_import_what_is_there(code: str) -> None:
+def test_python_examples_import_names_that_exist(code: str) -> None:
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] == "torchserve_drift":
             for alias in node.names:
@@ -384,7 +384,7 @@ def names_of_tests() -> dict[str, set[str]]:
 
 
 @pytest.mark.parametrize("name", ["docs/reliability.md", "docs/security.md"])
-def test_every_test_that_a_promise_leans_on_is_there(name: str) -> None:
+def test_every_test_that_a_promise_names_exists(name: str) -> None:
     named = set(re.findall(r"`(test_\w+)`", read(name)))
     assert len(named) > 20
     assert named - set().union(*names_of_tests().values()) == set()

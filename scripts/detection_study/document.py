@@ -9,8 +9,6 @@ from typing import Any
 from detection_study.calibration import LEVELS
 from detection_study.marginals import MODEL
 from detection_study.onset import ALARM_SETTINGS, quantile
-from detection_study.pace import HASTES
-from detection_study.pace import LEVELS as CLUMPED
 from detection_study.peer_tables import (
     best_window,
     default_table,
@@ -21,6 +19,8 @@ from detection_study.peer_tables import (
     validation,
 )
 from detection_study.quiet import FACTORS
+from detection_study.same_rate import BUDGET_FACTORS
+from detection_study.same_rate import LEVELS as CLUMPED
 from detection_study.setting import BUDGET_ROWS, HORIZON_ROWS, WARM_UP_ROWS
 from detection_study.shifts import SHIFTS
 from detection_study.tables import cell, table
@@ -65,7 +65,7 @@ def _parts(results: Mapping[str, Any], peers: Mapping[str, Any]) -> dict[str, st
         "stray": _stray(onset),
         "peers_equal": equal_table(peers, ours, results["limit"]),
         "peers_means": mean_table(peers, ours, results["limit"]),
-        "pace": _pace(results["pace"]),
+        "same_rate": _same_rate(results["same_rate"]),
         "clumping": _clumping(results["clumping"]),
         "rare": _rare(results["rare"]),
         "peers_settings": settings_table(peers),
@@ -134,9 +134,9 @@ def _stray(onset: Mapping[str, Any]) -> str:
     for name, one in onset.items():
         rows = one["repetitions"] * len(one["delays"]) * WARM_UP_ROWS
         parts.append(
-            f"with {name} ({one['repetitions']} repetitions of each shift), false alarms before the shift: {one['early']} "
-            f"(in {rows:,} rows, for which {rows / BUDGET_ROWS:.1f} are allowed); in other features after it: "
-            f"{one['elsewhere']}"
+            f"with {name} ({one['repetitions']} repetitions of each shift), false alarms before the shift: "
+            f"{one['early']} (in {rows:,} rows, for which {rows / BUDGET_ROWS:.1f} are allowed); "
+            f"in other features after it: {one['elsewhere']}"
         )
     return "; ".join(parts) + "."
 
@@ -150,16 +150,21 @@ def _repetitions(onset: Mapping[str, Any], peers: Mapping[str, Any]) -> str:
     )
 
 
-def _pace(pace: Mapping[str, Any]) -> str:
-    kinds = next(iter(_by_training(pace).values()))
+def _same_rate(same_rate: Mapping[str, Any]) -> str:
+    kinds = next(iter(_by_training(same_rate).values()))
     return table(
-        ["20 features like", "rows", *(f"at {haste:,} x: counted (allowed)" for haste in HASTES), "same rate at"],
+        [
+            "20 features like",
+            "rows",
+            *(f"at {budget_factor:,} x: counted (allowed)" for budget_factor in BUDGET_FACTORS),
+            "same rate at",
+        ],
         (
             [
                 f"`{kind}`, {MODEL[kind].family}",
                 f"{one['rows']:,}",
                 *(f"{n:,} ({most:,.0f})" for n, most in zip(one["alarms"], one["allowed"], strict=True)),
-                f"{one['haste']:.1f} x",
+                f"{one['budget_factor']:.1f} x",
             ]
             for kind, one in kinds.items()
         ),

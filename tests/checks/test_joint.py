@@ -1,4 +1,4 @@
-"""The joint check finds changes of dependence that no feature shows by itself, and is deaf to all others."""
+"""The joint check finds changes of dependence that no single feature shows, and ignores all other changes."""
 
 from __future__ import annotations
 

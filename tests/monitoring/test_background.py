@@ -1,4 +1,4 @@
-"""The background thread's rounds, the turn to evaluate, and what the port shows of which model."""
+"""The background thread: its rounds, which process evaluates, and what the port shows of each model."""
 
 from __future__ import annotations
 
