@@ -28,7 +28,7 @@ MODEL = {
 
 
 def stream(number: int, *, rows: int, training_rows: int, seed: int, threshold: float) -> dict[str, int]:
-    """False alarms of both rules in one stream; each rule has its own training set. ``threshold`` is a value of -ln p."""
+    """False alarms of both rules in one stream; each rule has its own training set. ``threshold`` is for -ln p."""
     rng = np.random.default_rng([seed, number])
     watch = Watch(trained(MODEL, rng, training_rows), default_min_effects=False, seed=number)
     ours = theirs = 0

@@ -64,7 +64,7 @@ def scores(training_rows: int, window_rows: int, power: int) -> Simulation:
 
 
 def chi2(shares: Floats, training_rows: int, window_rows: int, field: str) -> Simulation:
-    """The chi-squared test of all categories: ``field`` is "p_value", or "bound" for the bound that is compared with alpha."""
+    """The chi-squared test of all categories; ``field``: "p_value", or the "bound" that is compared with alpha."""
 
     def p_values(rng: np.random.Generator, n: int) -> Floats:
         found = np.empty(n)

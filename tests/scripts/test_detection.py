@@ -320,7 +320,7 @@ def test_a_rate_that_falls_as_delta_does_leads_to_the_delta_of_equal_rate() -> N
 # the page
 
 
-def test_the_page_is_what_the_results_say() -> None:
+def test_the_page_agrees_with_the_results() -> None:
     results = json.loads((ROOT / "scripts" / "detection_study" / "results.json").read_text())
     peers = json.loads(run.RESULTS.read_text())
     assert (ROOT / "docs" / "detection.md").read_text() == document.page(results, peers)

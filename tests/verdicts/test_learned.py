@@ -64,7 +64,7 @@ def test_the_document_has_the_table_of_the_script(found: list[Drifted]) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [2, 5, 17])
 def test_other_halves_of_the_year_are_no_news_either(seed: int) -> None:
-    """Halves of which, with limits at 1.25 times the tolerance alone, months drifted by chance."""
+    """With minimum effects of only 1.25 times the tolerance, months of these halves drifted by chance."""
     of_year = [flight for flight in FLIGHTS if int(flight["year"]) == KNOWN_YEAR]
     rng = random.Random(seed)
     chosen = {row for month in range(12) for row in rng.sample(range(500 * month, 500 * month + 500), 250)}
