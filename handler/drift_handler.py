@@ -1,7 +1,7 @@
-"""The entry file of an archive: TorchServe wants exactly one class in it."""
+"""The handler file of an archive. TorchServe expects exactly one class in it."""
 
 from torchserve_drift.handler import DriftHandler
 
 
 class Handler(DriftHandler):
-    """`DriftHandler` under a name of this module."""
+    """`DriftHandler` as a class that is defined in this file, because TorchServe ignores imported classes."""

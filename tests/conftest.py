@@ -1,4 +1,4 @@
-"""Set-up for all tests: import paths, examples for hypothesis, and what lets tests run in several processes at once."""
+"""Set-up for all tests: import paths, settings of hypothesis, and rules for running tests in several processes."""
 
 from __future__ import annotations
 

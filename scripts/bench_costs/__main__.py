@@ -16,11 +16,11 @@ def main() -> None:
         description="Measures what monitoring costs, compared with plain copies and SciPy."
     )
     parser.add_argument("--quick", action="store_true", help="fewer rounds, a million rows instead of ten")
-    parser.add_argument("--json", action="store_true", help="the tables as JSON")
+    parser.add_argument("--json", action="store_true", help="print the tables as JSON")
     arguments = parser.parse_args()
     quick = arguments.quick
     tables = {
-        "Request path, microseconds a batch (medians)": observe.measure(9 if quick else 41),
+        "Request path, microseconds per batch (medians)": observe.measure(9 if quick else 41),
         "One evaluation, milliseconds (window 4,096 rows, baseline 10,000; medians)": evaluate.measure(
             3 if quick else 9
         ),

@@ -130,7 +130,7 @@ def act(server: TorchServe, series: Series, rows: Sequence[Flight], before: int,
 
 
 def name_unseen(folder: Path, rows: Sequence[Flight]) -> None:
-    """Show the unknown categories by a check of the rows themselves: the port never shows categories of requests."""
+    """Name the unknown categories with an offline check of the rows: the port never shows categories of requests."""
     step("Which carriers are new? The same checks, offline, on the rows just sent:")
     flights.write_csv(folder / "rows.csv", [flights.features(flight) for flight in rows])
     answer = json.loads(command(folder, "check", "flights.safetensors", "rows.csv", "--json", quiet=True, codes=(0, 1)))
@@ -142,7 +142,7 @@ def name_unseen(folder: Path, rows: Sequence[Flight]) -> None:
 
 
 def look(server: TorchServe, series: Series, port: int) -> None:
-    step("What to look at, until Ctrl-C stops everything")
+    step("The servers are running. Open these addresses; Ctrl-C stops everything")
     console.print(f"  the page                http://127.0.0.1:{port}/")
     console.print(f"  metrics                 http://127.0.0.1:{port}/metrics")
     console.print(f"  the report as JSON      http://127.0.0.1:{port}/api/v1/models")

@@ -21,9 +21,9 @@ _BATCH = 128
 
 
 class LateFlights(nn.Module):
-    """Rows [rows, features] float32 to the probability of being late [rows].
+    """Turns rows [rows, features] float32 into the probabilities of being late [rows].
 
-    Categories come as their index, the number of categories meaning unknown or missing; missing numbers as NaN.
+    A category is its index; the number of categories stands for an unknown or missing one. A missing number is NaN.
     """
 
     def __init__(self, schema: Sequence[Feature], mean: Tensor, std: Tensor) -> None:
@@ -80,7 +80,7 @@ def train(flights: Sequence[Flight], baseline: Baseline, model_file: Path) -> La
 
 
 def write_importance(path: Path, model: LateFlights, flights: Sequence[Flight], schema: Sequence[Feature]) -> None:
-    """The loss of AUC for each feature when its values are shuffled among the flights."""
+    """Write how much AUC is lost if the values of a feature are shuffled among the flights, for each feature."""
     rows = encode(flights, schema)
     late = [bool(flight[LABEL]) for flight in flights]
     generator = torch.Generator().manual_seed(2013)

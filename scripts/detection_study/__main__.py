@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from detection_study import cache, document, limit, onset, pace, quiet, rare, simulated
+from detection_study import cache, document, limit, onset, quiet, rare, same_rate, simulated
 from detection_study.peers import run
 from detection_study.peers.windows import DEFAULT_WINDOW, TOOLS
 
 RESULTS = Path(__file__).with_name("results.json")
-_NO_RESULTS: dict[str, Any] = {"quiet": {}, "pace": {}, "rare": {}, "onset": {}, "limit": {}, "p_values": {}}
+_NO_RESULTS: dict[str, Any] = {"quiet": {}, "same_rate": {}, "rare": {}, "onset": {}, "limit": {}, "p_values": {}}
 
 
 def main() -> None:
@@ -57,19 +57,23 @@ def _measure(results: dict[str, Any], arguments: argparse.Namespace) -> None:
         found = cache.collected(path, quiet.stream, range(arguments.streams), rows=arguments.rows, **common)
         results["quiet"][str(training)] = quiet.summary(found)
         path = arguments.cache / f"rare-{arguments.rows}-{name}"
-        limits = json.loads(run.RESULTS.read_text())["windows"]["equal_thresholds"]["f15"][str(DEFAULT_WINDOW)]
+        thresholds = json.loads(run.RESULTS.read_text())["windows"]["equal_thresholds"]["f15"][str(DEFAULT_WINDOW)]
         streams = range(max(1, arguments.streams // 10))
-        found = cache.collected(path, rare.stream, streams, rows=arguments.rows, threshold=limits[TOOLS[2]], **common)
+        found = cache.collected(
+            path, rare.stream, streams, rows=arguments.rows, threshold=thresholds[TOOLS[2]], **common
+        )
         results.setdefault("rare", {})[str(training)] = rare.summary(found)
     if arguments.repetitions:
-        path = arguments.cache / f"pace-{arguments.rows}-{name}"
-        streams = range(max(1, arguments.repetitions // 4) * len(pace.KINDS))
-        found = cache.collected(path, pace.stream, streams, rows=arguments.rows, **common)
-        results["clumping"] = clumping = pace.clumping()
-        results.setdefault("pace", {})[str(training)] = paced = pace.summary(found, clumping["power"])
-        hastes = {kind: round(one["haste"], 2) for kind, one in paced.items()}
-        path = arguments.cache / f"onset-{'-'.join(map(str, hastes.values()))}-{name}"
-        found = cache.collected(path, onset.repetition, range(arguments.repetitions), hastes=hastes, **common)
+        path = arguments.cache / f"same_rate-{arguments.rows}-{name}"
+        streams = range(max(1, arguments.repetitions // 4) * len(same_rate.KINDS))
+        found = cache.collected(path, same_rate.stream, streams, rows=arguments.rows, **common)
+        results["clumping"] = clumping = same_rate.clumping()
+        results.setdefault("same_rate", {})[str(training)] = same_rates = same_rate.summary(found, clumping["power"])
+        budget_factors = {kind: round(one["budget_factor"], 2) for kind, one in same_rates.items()}
+        path = arguments.cache / f"onset-{'-'.join(map(str, budget_factors.values()))}-{name}"
+        found = cache.collected(
+            path, onset.repetition, range(arguments.repetitions), budget_factors=budget_factors, **common
+        )
         results["onset"][str(training)] = onset.summary(found)
     if arguments.p_values:
         results["p_values"] = simulated.measure(arguments.p_values, seed=arguments.seed, say=_say)

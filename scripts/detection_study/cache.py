@@ -14,7 +14,18 @@ from typing import Any
 HERE = Path(__file__).parent
 PRODUCT = HERE.parents[1] / "handler" / "torchserve_drift"
 
-MEASURING = ("baselines", "calibration", "marginals", "onset", "pace", "quiet", "rare", "setting", "shifts", "watch")
+MEASURING = (
+    "baselines",
+    "calibration",
+    "marginals",
+    "onset",
+    "same_rate",
+    "quiet",
+    "rare",
+    "setting",
+    "shifts",
+    "watch",
+)
 """The modules here that results depend on; the other modules only show them."""
 
 Say = Callable[[str], None]

@@ -1,4 +1,4 @@
-"""docs/detection.md and its pictures, from results.json and peers/results.json; nothing is measured here."""
+"""Writes docs/detection.md and its pictures from results.json and peers/results.json, without measuring anything."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from typing import Any
 from detection_study.calibration import LEVELS
 from detection_study.marginals import MODEL
 from detection_study.onset import ALARM_SETTINGS, quantile
-from detection_study.pace import HASTES
-from detection_study.pace import LEVELS as CLUMPED
 from detection_study.peer_tables import (
     best_window,
     default_table,
@@ -21,6 +19,8 @@ from detection_study.peer_tables import (
     validation,
 )
 from detection_study.quiet import FACTORS
+from detection_study.same_rate import BUDGET_FACTORS
+from detection_study.same_rate import LEVELS as CLUMPED
 from detection_study.setting import BUDGET_ROWS, HORIZON_ROWS, WARM_UP_ROWS
 from detection_study.shifts import SHIFTS
 from detection_study.tables import cell, table
@@ -36,7 +36,7 @@ def page(results: Mapping[str, Any], peers: Mapping[str, Any]) -> str:
 
 
 def write(results: Mapping[str, Any], peers: Mapping[str, Any], docs: Path = DOCS) -> None:
-    """The page and both pictures below ``docs``."""
+    """Write the page and both pictures into the folder ``docs``."""
     from detection_study import plots  # matplotlib is in the study's own environment only
 
     (docs / "detection.md").write_text(page(results, peers))
@@ -65,7 +65,7 @@ def _parts(results: Mapping[str, Any], peers: Mapping[str, Any]) -> dict[str, st
         "stray": _stray(onset),
         "peers_equal": equal_table(peers, ours, results["limit"]),
         "peers_means": mean_table(peers, ours, results["limit"]),
-        "pace": _pace(results["pace"]),
+        "same_rate": _same_rate(results["same_rate"]),
         "clumping": _clumping(results["clumping"]),
         "rare": _rare(results["rare"]),
         "peers_settings": settings_table(peers),
@@ -134,9 +134,9 @@ def _stray(onset: Mapping[str, Any]) -> str:
     for name, one in onset.items():
         rows = one["repetitions"] * len(one["delays"]) * WARM_UP_ROWS
         parts.append(
-            f"with {name} ({one['repetitions']} repetitions of each shift) false alarms before the onset: "
-            f"{one['early']} in {rows:,} rows, where {rows / BUDGET_ROWS:.1f} are allowed; in other features after it: "
-            f"{one['elsewhere']}"
+            f"with {name} ({one['repetitions']} repetitions of each shift), false alarms before the shift: "
+            f"{one['early']} (in {rows:,} rows, for which {rows / BUDGET_ROWS:.1f} are allowed); "
+            f"in other features after it: {one['elsewhere']}"
         )
     return "; ".join(parts) + "."
 
@@ -150,16 +150,21 @@ def _repetitions(onset: Mapping[str, Any], peers: Mapping[str, Any]) -> str:
     )
 
 
-def _pace(pace: Mapping[str, Any]) -> str:
-    kinds = next(iter(_by_training(pace).values()))
+def _same_rate(same_rate: Mapping[str, Any]) -> str:
+    kinds = next(iter(_by_training(same_rate).values()))
     return table(
-        ["20 features like", "rows", *(f"at {haste:,} x: counted (allowed)" for haste in HASTES), "same rate at"],
+        [
+            "20 features like",
+            "rows",
+            *(f"at {budget_factor:,} x: counted (allowed)" for budget_factor in BUDGET_FACTORS),
+            "same rate at",
+        ],
         (
             [
                 f"`{kind}`, {MODEL[kind].family}",
                 f"{one['rows']:,}",
                 *(f"{n:,} ({most:,.0f})" for n, most in zip(one["alarms"], one["allowed"], strict=True)),
-                f"{one['haste']:.1f} x",
+                f"{one['budget_factor']:.1f} x",
             ]
             for kind, one in kinds.items()
         ),
@@ -168,18 +173,19 @@ def _pace(pace: Mapping[str, Any]) -> str:
 
 def _clumping(found: Mapping[str, Any]) -> str:
     return (
-        f"of the crossings that the levels allow, the spans of a random walk have {found['ratios'][0]:.0%} at a level "
-        f"of {CLUMPED[0]:g} and {found['ratios'][-1]:.0%} at {CLUMPED[-1]:g} ({found['counted'][0]:,} and "
-        f"{found['counted'][-1]:,} counted), in proportion to the level to the power of {found['power']:.3f}"
+        f"in a simulated random walk, the spans have {found['ratios'][0]:.0%} of the allowed crossings at a level of "
+        f"{CLUMPED[0]:g} and {found['ratios'][-1]:.0%} at {CLUMPED[-1]:g} ({found['counted'][0]:,} and "
+        f"{found['counted'][-1]:,} counted). This share is proportional to the level to the power of "
+        f"{found['power']:.3f}"
     ).replace("%", " %")
 
 
 def _rare(rare: Mapping[str, Any]) -> str:
     name, one = next(iter(_by_training(rare).items()))
     return (
-        f"With {name} and 20 features that have such a category beside five frequent ones, its rule had "
-        f"{one['theirs']} false alarms in {one['rows']:,} rows without drift, {one['theirs_rate']:.0f} in 10 million "
-        f"instead of one; ours had {one['ours']} (95 % bound: {one['ours_upper']:.1f} in 10 million)"
+        f"With {name} and 20 features that have such a category and five frequent ones, its rule had "
+        f"{one['theirs']} false alarms in {one['rows']:,} rows without drift, which is {one['theirs_rate']:.0f} in 10 "
+        f"million instead of one; ours had {one['ours']} (95 % bound: {one['ours_upper']:.1f} in 10 million)"
     )
 
 
@@ -238,7 +244,7 @@ def _simulated(found: Mapping[str, Any]) -> str:
 
 
 def _uniformity(found: Mapping[str, Any] | None) -> str:
-    """The p-value of the test for uniformity; nothing of counts, which cannot be uniform."""
+    """The p-value of the test for uniformity; "counts" for a test of counts, whose p-values cannot be uniform."""
     if not found:
         return "-"
     return "counts" if found["ties"] > 0.01 else f"{found['ks_p']:.2g}"

@@ -1,4 +1,4 @@
-"""Distributions of single features: what training rows and traffic are drawn from."""
+"""Distributions of single features, from which training rows and traffic are drawn."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ MODEL: Mapping[str, Marginal] = {
     "f18": Categories("50 categories", zipf(50)),
     "f19": Categories("2 categories", np.array([0.9, 0.1])),
 }
-"""The 20 features of the model whose drifts are timed."""
+"""The 20 features of the model whose delays are measured."""
 
 HOSTILE: Mapping[str, Marginal] = {
     "cauchy": Numbers("heavy-tailed", lambda rng, n: rng.standard_cauchy(n)),
@@ -73,7 +73,7 @@ HOSTILE: Mapping[str, Marginal] = {
     "coin": Categories("2 categories", np.array([0.5, 0.5])),
     "zipf500": Categories("500 categories", zipf(500)),
 }
-"""What is added to them where false alarms are counted."""
+"""Difficult features, which are added where false alarms are counted."""
 
 
 def rows_of(model: Mapping[str, Marginal], rng: np.random.Generator, n: int) -> Floats:

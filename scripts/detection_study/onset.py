@@ -1,4 +1,4 @@
-"""Streams that drift after a while: how many rows it takes until the right feature is called drifted."""
+"""Measures delays: how many rows after a shift the right feature has drifted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from detection_study.shifts import SHIFTS, Shift
 from detection_study.watch import Watch
 
 ALARM_SETTINGS = ("none", "equal", "defaults")
-"""No minimum effects and the promised budget; none and a budget that really gives the promised rate; the defaults."""
+"""No minimum effects with the promised budget; none with a budget whose real rate is the promised one; the defaults."""
 
 
 def repetition(
@@ -23,11 +23,11 @@ def repetition(
     *,
     training_rows: int,
     seed: int,
-    hastes: Mapping[str, float] | None = None,
+    budget_factors: Mapping[str, float] | None = None,
     shifts: Sequence[Shift] = SHIFTS,
     alarm_settings: Sequence[str] = ALARM_SETTINGS,
 ) -> dict[str, Any]:
-    """Every shift once, against one training set, as plain data. ``hastes``, by feature, belong to "equal"."""
+    """Each shift once, with one training set. The setting "equal" uses ``budget_factors``, which are by feature."""
     rng = np.random.default_rng([seed, number])
     training = trained(MODEL, rng, training_rows)
     found: dict[str, Any] = {}
@@ -40,7 +40,7 @@ def repetition(
                 before,
                 after,
                 alarm_setting=alarm_setting,
-                haste=hastes[shift.features[0]] if hastes and alarm_setting == "equal" else 1.0,
+                budget_factor=budget_factors[shift.features[0]] if budget_factors and alarm_setting == "equal" else 1.0,
                 seed=number,
             )
             for alarm_setting in alarm_settings
@@ -49,12 +49,24 @@ def repetition(
 
 
 def timed(
-    training: Training, shift: Shift, before: Floats, after: Floats, *, alarm_setting: str, haste: float, seed: int
+    training: Training,
+    shift: Shift,
+    before: Floats,
+    after: Floats,
+    *,
+    alarm_setting: str,
+    budget_factor: float,
+    seed: int,
 ) -> dict[str, Any]:
-    """``delay`` in rows from the onset (``None``: not within ``after``), the ``checks`` that saw it, and the number of
-    false alarms, before the onset (only counted where the promise is measured) and in other features after it.
+    """Run one stream, first the rows ``before`` the shift, then those ``after`` it.
+
+    Returns
+    -------
+    ``delay``: rows from the onset to the alarm; ``None`` if there is no alarm within ``after``. ``checks``: the checks
+    that failed. ``early``: false alarms before the onset, counted only with the promised budget. ``elsewhere``: alarms
+    in other features after it.
     """
-    watch = Watch(training, default_min_effects=alarm_setting == "defaults", seed=seed, haste=haste)
+    watch = Watch(training, default_min_effects=alarm_setting == "defaults", seed=seed, budget_factor=budget_factor)
     early = 0
     if alarm_setting == "none":
         early = sum(len(new) for _, new in watch.looks(before))
@@ -102,7 +114,7 @@ def _shares(lists: Sequence[Sequence[str]]) -> dict[str, float]:
 
 
 def quantile(delays: Sequence[int | None], level: float) -> float | None:
-    """The least delay that at least ``level`` of all kept; ``None`` where fewer were ever seen.
+    """The smallest delay within which at least a share ``level`` was found; ``None`` if fewer were found.
 
     Examples
     --------

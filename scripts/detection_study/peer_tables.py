@@ -1,4 +1,4 @@
-"""Other tools' parts of the page."""
+"""The parts of the page about other tools."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def best_window(peers: Mapping[str, Any], shift: str, tool: str) -> Delays:
 
     def rank(window: int) -> float:
         median = quantile(of_tool[str(window)], 0.5)
-        if median is None:  # behind all medians, the more often found the better
+        if median is None:  # worse than any median; among these, the more often found, the better
             return 1e9 - sum(delay is not None for delay in of_tool[str(window)])
         return median
 
@@ -33,7 +33,7 @@ def best_window(peers: Mapping[str, Any], shift: str, tool: str) -> Delays:
 
 
 def equal_table(peers: Mapping[str, Any], ours: Mapping[str, Mapping[str, Delays]], limit: Mapping[str, Any]) -> str:
-    """Everybody's delays at the study's rate, ours by name."""
+    """The delays of all tools at the study's rate; ``ours`` are our delays, by name."""
     row = [f"{limit[name]['median']:,.0f} ({limit[name]['q90']:,.0f})" for name in _NAMES]
     return _contenders(peers, ours, row, cell)
 
@@ -65,7 +65,7 @@ def _contenders(
 
 
 def settings_table(peers: Mapping[str, Any]) -> str:
-    """By what each tool was set to the study's rate."""
+    """The setting with which each tool has the study's rate of false alarms."""
     equal, river = peers["windows"]["equal_thresholds"], peers["river"]["equal"]
     named = [
         ("Evidently", "threshold"),
@@ -83,7 +83,7 @@ def settings_table(peers: Mapping[str, Any]) -> str:
 
 
 def default_table(peers: Mapping[str, Any]) -> str:
-    """False alarms and delays at the defaults."""
+    """False alarms and delays with the tools' default settings."""
     alarms = peers["windows"]["default_alarms"]
     river_alarms = peers["river"]["default_alarms_per_million_rows"]
     rows = [
@@ -110,15 +110,16 @@ def online_table(peers: Mapping[str, Any]) -> str:
     """alibi-detect's online detectors, which cannot be set to the study's rate."""
     online = peers["online"]
     text = [
-        "alibi-detect's online detectors are set by the expected number of rows between false alarms, for which they "
-        "simulate thresholds when they are made. At the study's rate they refuse, or would need that many simulations:"
+        "The online detectors of alibi-detect take the expected number of rows between false alarms, and simulate "
+        "thresholds for it when they are constructed. For the study's rate this is not possible, or takes too long:"
     ]
     text += [f"- `{name}`: {_said(online['refusals'][name])}" for name in _ONLINE]
     text.append("")
     text.append(
-        f"So here they are at one false alarm in {online['ert_rows']:,} rows, {BUDGET_ROWS // online['ert_rows']:,} "
-        f"times as many as the budget (CVM: for a single feature, {MODEL_FEATURES} times that for the model), waited "
-        f"for {online['horizon_rows']:,} rows; to be made they took "
+        f"So they are measured with one false alarm in {online['ert_rows']:,} rows, which is "
+        f"{BUDGET_ROWS // online['ert_rows']:,} times the rate of the budget (for CVM this is the rate of one feature, "
+        f"and {MODEL_FEATURES} times that for the model). A shift counts as found within {online['horizon_rows']:,} "
+        "rows. Their construction took "
         + " and ".join(f"{seconds:.0f} s ({name})" for name, seconds in online["seconds_to_construct"].items())
         + "."
     )
@@ -139,7 +140,7 @@ def _said(message: str) -> str:
 
 
 def validation(peers: Mapping[str, Any]) -> str:
-    """Versions, and how often our rules say what the tools say."""
+    """Versions of the tools, and how often our rules give the same verdicts as the tools themselves."""
     lines = []
     for key in ("real_evidently", "real_nannyml", "real_alibi"):
         one = peers[key]
@@ -157,5 +158,5 @@ def validation(peers: Mapping[str, Any]) -> str:
     lines.append(f"- **alibi-detect's online detectors** ({versions}): their own code, row by row.")
     said = "; ".join(f"{tool}: {', '.join(names) or 'none'}" for tool, names in blind.items())
     lines.append("")
-    lines.append(f"Shifts that the tools themselves did not see in such a window of {DEFAULT_WINDOW:,} rows: {said}.")
+    lines.append(f"Shifts that the tools themselves did not find in such a window of {DEFAULT_WINDOW:,} rows: {said}.")
     return "\n".join(lines)

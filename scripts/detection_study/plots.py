@@ -1,4 +1,4 @@
-"""Two pictures for the page, as small SVG files that are the same from the same numbers."""
+"""Two pictures for the page, as small SVG files. Equal numbers give equal files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MARKS = ("o", "D", "s", "^", "v", "P", "X", "*")
 
 
 def delays(path: Path, shifts: Sequence[str], medians: Mapping[str, Mapping[str, float | None]], horizon: int) -> None:
-    """A line a shift, a mark a contender; what is not found stands at the right edge, hollow."""
+    """One line per shift and one mark per tool. Shifts that were not found are hollow marks at the right edge."""
     figure = Figure(figsize=(8, 0.5 * len(shifts) + 1.6), layout="constrained")
     axes = figure.add_subplot()
     for number, (name, found) in enumerate(medians.items()):
@@ -36,7 +36,7 @@ def delays(path: Path, shifts: Sequence[str], medians: Mapping[str, Mapping[str,
 
 
 def budget(path: Path, series: Mapping[str, Mapping[str, Any]]) -> None:
-    """Counted p-values below multiples of alpha over the expected most, both as numbers."""
+    """The number of p-values below multiples of alpha, over the largest number that is expected."""
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.add_subplot()
     top = 1.0

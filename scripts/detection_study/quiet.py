@@ -1,4 +1,4 @@
-"""Streams without drift: how many features come to be called drifted, and how small p-values get."""
+"""Streams without drift: counts false alarms and small p-values."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from detection_study.watch import WINDOWS, Watch
 
 ALL = {**MODEL, **HOSTILE}
 FACTORS = (1, 10, 100, 1000)
-"""Multiples of alpha at which p-values are counted too: events enough to tell whether the level is kept."""
+"""Multiples of alpha at which p-values are counted too, because false alarms are too rare for a conclusion."""
 
 SINGLE_LOOK_ROWS = 10_000
-"""The look whose p-values in the shorter window are kept: one a stream and feature, so that they are independent."""
+"""P-values of this look, in the shorter window, are kept. One per stream and feature, they are independent."""
 
 
 def stream(number: int, *, rows: int, training_rows: int, seed: int) -> dict[str, Any]:
-    """One stream against a baseline of its own, as plain data."""
+    """Run one stream with its own baseline, and return the counts as plain data."""
     rng = np.random.default_rng([seed, number])
     training = trained(ALL, rng, training_rows)
     watch = Watch(training, default_min_effects=False, seed=number)
@@ -34,14 +34,14 @@ def stream(number: int, *, rows: int, training_rows: int, seed: int) -> dict[str
     levels: dict[str, list[int]] = defaultdict(lambda: [0] * (len(LEVELS) + 1))
     single: dict[str, list[float]] = defaultdict(list)
     seen: dict[tuple[str, str], Any] = {}
-    for start in range(0, rows, 50 * LOOK_ROWS):  # the traffic of a long stream need not be in memory
+    for start in range(0, rows, 50 * LOOK_ROWS):  # a long stream is drawn in parts, to save memory
         block = rows_of(ALL, rng, min(50 * LOOK_ROWS, rows - start))
         for report, new in watch.looks(block):
             alarms += [alarm.plain() for alarm in new]
             for feature in report.features:
                 family = _family(feature.name)
                 for label, window in feature.windows.items():
-                    if window.checks is seen.get((feature.name, label)):  # not looked at, but as it was last
+                    if window.checks is seen.get((feature.name, label)):  # still the last result
                         continue
                     seen[feature.name, label] = window.checks
                     for name, check in window.checks.items():
@@ -73,7 +73,7 @@ def _family(feature: str) -> str:
 
 
 def summary(streams: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """What all streams say together: counts by check and family, and the rate per `BUDGET_ROWS` with its bound."""
+    """The sums over all streams: counts by check and family, and the rate per `BUDGET_ROWS` with its bound."""
     rows, count = 0, 0
     alarms: list[Mapping[str, Any]] = []
     spent: dict[str, float] = defaultdict(float)

@@ -1,7 +1,8 @@
-"""Streams without drift whose features have a category of one row in a million, which training sets may well lack.
+"""Streams without drift whose features have a category of one row in a million, which is missing in many training sets.
 
-Other streams of the study have no category that rare, so that whoever alarms at the first row of an unseen one has no
-false alarm in them. Here both rules meet one: ours, and that of alibi-detect at its threshold of equal rate.
+The other streams of the study have no category that is so rare. So a rule that raises an alarm at the first row of an
+unseen category has no false alarm in them. Here two rules are measured: ours, and that of alibi-detect with the
+threshold for the same rate.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ OFTEN = 5
 MODEL = {
     f"c{i}": Categories("rare", np.array([(1 - RAREST) / OFTEN] * OFTEN + [RAREST])) for i in range(MODEL_FEATURES)
 }
-"""Like the feature of five categories in the study's model, and one that is rare."""
+"""Features with five frequent categories, like one in the study's model, and one rare category."""
 
 
 def stream(number: int, *, rows: int, training_rows: int, seed: int, threshold: float) -> dict[str, int]:
-    """False alarms of both rules in one stream, each against training sets of its own; ``threshold`` is -ln p."""
+    """False alarms of both rules in one stream; each rule has its own training set. ``threshold`` is for -ln p."""
     rng = np.random.default_rng([seed, number])
     watch = Watch(trained(MODEL, rng, training_rows), default_min_effects=False, seed=number)
     ours = theirs = 0

@@ -1,4 +1,4 @@
-"""The changes whose delays are measured: each in one feature (the correlation: in a pair) of the model."""
+"""The shifts whose delays are measured, each in one feature of the model (the correlation: in a pair)."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ Change = Callable[[np.random.Generator, Floats], Floats]
 
 @dataclass(frozen=True)
 class Shift:
-    """``change(rng, columns)`` turns the drawn values (n, len(features)) of ``features`` into those after the onset;
-    ``reported`` is the feature whose verdict counts; ``target`` the median delay in rows to be reached, if any.
+    """One shift.
+
+    ``change(rng, columns)`` turns values (n, len(features)) of ``features`` without drift into values after the onset.
+    ``reported`` is the feature that must drift. ``target`` is the median delay in rows that we want, if any.
     """
 
     name: str
@@ -77,5 +79,5 @@ SHIFTS: Sequence[Shift] = (
 
 
 def named(name: str) -> Shift:
-    """The shift of that name."""
+    """The shift called ``name``."""
     return next(shift for shift in SHIFTS if shift.name == name)

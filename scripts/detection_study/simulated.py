@@ -1,6 +1,6 @@
-"""p-values of the product's own statistics without drift, far more of them than whole streams would give.
+"""Simulates p-values of the package's statistics without drift: many more than the streams would give.
 
-Each simulation draws a baseline and a window of its own for every p-value, so that they are independent.
+Each p-value comes from its own baseline and window, so all are independent.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from torchserve_drift.stats.chisquare import chi2_two_sample
 from torchserve_drift.stats.score_tests import shift_p
 
 Simulation = Callable[[np.random.Generator, int], Floats]
-"""Independent p-values (n,)."""
+"""A function that returns ``n`` independent p-values."""
 
 _AT_ONCE = 50_000
 
 
 def ks(baseline_rows: int, window_rows: int) -> Simulation:
-    """The two-sample statistic of two samples of a continuous distribution."""
+    """The Kolmogorov-Smirnov test of two samples of a continuous distribution."""
 
     def p_values(rng: np.random.Generator, n: int) -> Floats:
         d = np.empty(n)
@@ -42,7 +42,8 @@ def ks(baseline_rows: int, window_rows: int) -> Simulation:
 def scores(training_rows: int, window_rows: int, power: int) -> Simulation:
     """Location (``power`` 1) or scale (2) by normal scores of the bins between the training rows' quantiles.
 
-    The shares of the bins are random, as quantiles of random rows are; their counts in the training rows are not.
+    The true shares of the bins are random, since the quantiles come from random rows; the counts of the training rows
+    in the bins are fixed.
     """
     before = np.diff(np.round(np.concatenate([[0.0], QUANTILE_LEVELS, [1.0]]) * training_rows))
     of_bins = bin_scores(before[None])
@@ -62,8 +63,8 @@ def scores(training_rows: int, window_rows: int, power: int) -> Simulation:
     return p_values
 
 
-def chi2(shares: Floats, training_rows: int, window_rows: int, held: str) -> Simulation:
-    """Chi-squared of all categories: its p-value, or the bound that is ``held`` against alpha."""
+def chi2(shares: Floats, training_rows: int, window_rows: int, field: str) -> Simulation:
+    """The chi-squared test of all categories; ``field``: "p_value", or the "bound" that is compared with alpha."""
 
     def p_values(rng: np.random.Generator, n: int) -> Floats:
         found = np.empty(n)
@@ -71,14 +72,14 @@ def chi2(shares: Floats, training_rows: int, window_rows: int, held: str) -> Sim
             before = rng.multinomial(training_rows, shares)
             now = rng.multinomial(window_rows, shares)
             known = before > 0
-            found[i] = chi2_two_sample(before[known], now[known], int(now[~known].sum()))._asdict()[held]
+            found[i] = chi2_two_sample(before[known], now[known], int(now[~known].sum()))._asdict()[field]
         return found
 
     return p_values
 
 
 def share(probability: float, training_rows: int, window_rows: int) -> Simulation:
-    """The exact test of a share, as of missing values."""
+    """The exact test of a share, such as that of missing values."""
 
     def p_values(rng: np.random.Generator, n: int) -> Floats:
         before, now = rng.binomial(training_rows, probability, n), rng.binomial(window_rows, probability, n)
@@ -97,18 +98,18 @@ SIMULATIONS: Mapping[str, tuple[Simulation, float]] = {
         for window in (200, 2_000)
     },
     **{
-        f"chi2{name}, {kind}": (chi2(shares, 1_000_000, window, held), 0.2)
+        f"chi2{name}, {kind}": (chi2(shares, 1_000_000, window, field), 0.2)
         for kind, shares, window in (
             ("5 categories, window 2,000", np.full(5, 0.2), 2_000),
             ("50 categories by Zipf's law, window 200", zipf(50), 200),
             ("500 categories by Zipf's law, window 200", zipf(500), 200),
         )
-        for name, held in (("", "p_value"), (", the bound that is held against alpha", "bound"))
+        for name, field in (("", "p_value"), (", the bound that is compared with alpha", "bound"))
     },
     "missing, 5 %, baseline 10,000, window 2,000": (share(0.05, 10_000, 2_000), 1.0),
     "missing, 5 %, baseline 1,000,000, window 200": (share(0.05, 1_000_000, 200), 1.0),
 }
-"""Each with the share of the wanted number of p-values that it can afford."""
+"""The simulations, each with its number of p-values as a share of the wanted one: the slower ones have fewer."""
 
 
 def measure(number: int, *, seed: int, say: Callable[[str], None]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def cell(delays: Sequence[int | None] | None) -> str:
-    """Median, 90 % quantile, and the share that was found where that is not all.
+    """Median, 90 % quantile and, if it is not 100 %, the share that was found.
 
     Examples
     --------
@@ -32,7 +32,7 @@ def cell(delays: Sequence[int | None] | None) -> str:
 
 
 def mean_cell(delays: Sequence[int | None] | None) -> str:
-    """The mean delay, where what was not found counts as if it had been at the end of the wait: at least so long."""
+    """The mean delay. A shift that was not found counts as `HORIZON_ROWS`, so the mean is then a lower bound."""
     if not delays or all(delay is None for delay in delays):
         return "never" if delays else "-"
     least = "≥ " if None in delays else ""

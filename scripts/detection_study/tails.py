@@ -1,4 +1,4 @@
-"""Thresholds for alarms too rare to be simulated often: the logarithm of the rate, fitted and followed outwards."""
+"""Thresholds for alarms that are too rare to be simulated: the logarithm of the rate is fitted and extrapolated."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _FEWEST, _MOST = 8, 500
 
 
 def episodes(scores: Floats, threshold: float) -> int:
-    """How often ``scores`` (..., looks) come to exceed ``threshold``."""
+    """How often ``scores`` (..., looks) rise above ``threshold``."""
     above = scores > threshold
     return int(above[..., 0].sum() + (above[..., 1:] & ~above[..., :-1]).sum())
 
@@ -19,9 +19,9 @@ def episodes(scores: Floats, threshold: float) -> int:
 def threshold_for(scores: Floats, expected: float, *, power: int) -> float:
     """The threshold that ``scores`` (series, looks) without drift are expected to cross ``expected`` times.
 
-    ``expected`` may be less than 1: the logarithm of the number of crossings is fitted as a line of threshold ** power
-    where there are 8 to 500 of them, and followed outwards. ``power`` is 2 for distances, whose tails fall as those of
-    a normal variable do, and 1 for logarithms of p-values.
+    ``expected`` may be less than 1. The logarithm of the number of crossings is fitted by a line in threshold ** power,
+    for thresholds with 8 to 500 crossings, and extrapolated. ``power`` is 2 for distances, whose tails fall like those
+    of a normal variable, and 1 for logarithms of p-values.
     """
     candidates = np.unique(np.quantile(scores, 1 - np.geomspace(10 / scores.size, 0.05, 80)))
     counts = np.array([episodes(scores, t) for t in candidates])

@@ -1,4 +1,4 @@
-"""A monitor on simulated traffic: rows set its clock, and it is evaluated every 200 rows."""
+"""A monitor with simulated traffic: the number of rows sets its clock, and it is evaluated every 200 rows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WINDOWS = ("64s", "10m")
 
 @dataclass(frozen=True)
 class Alarm:
-    """A feature that came to be drifted in a window, seen after ``row`` rows; ``checks`` are those that failed."""
+    """A feature that has just drifted in a window, at the look after ``row`` rows; ``checks`` are those that failed."""
 
     row: int
     feature: str
@@ -30,17 +30,17 @@ class Alarm:
         return asdict(self)
 
 
-def settings(features: Sequence[str], *, default_min_effects: bool, haste: float = 1.0) -> dict[str, Any]:
-    """The `drift:` section with a budget of ``haste`` false alarms in 10 million rows.
+def settings(features: Sequence[str], *, default_min_effects: bool, budget_factor: float = 1.0) -> dict[str, Any]:
+    """The section `drift:` with a budget of ``budget_factor`` false alarms in 10 million rows.
 
-    The minimum effects are the defaults or all 0. With a larger budget than one alarm, drift ends at the next look.
+    The minimum effects are the defaults or all 0. If the budget factor is not 1, drift ends at the next look.
     """
     section: dict[str, Any] = {
         "windows": list(WINDOWS),
         "evaluate_every": LOOK_ROWS / ROWS_PER_SECOND,
-        "alarms": {"policy": "budget", "false_alarm_interval": BUDGET_ROWS / ROWS_PER_SECOND / haste},
+        "alarms": {"policy": "budget", "false_alarm_interval": BUDGET_ROWS / ROWS_PER_SECOND / budget_factor},
     }
-    if haste != 1:
+    if budget_factor != 1:
         section["alarms"]["quiet_for"] = LOOK_ROWS / ROWS_PER_SECOND
     if not default_min_effects:
         section["alarms"]["min_effect"] = dict.fromkeys(OF_ALL_FEATURES, 0)
@@ -49,14 +49,14 @@ def settings(features: Sequence[str], *, default_min_effects: bool, haste: float
 
 
 class Watch:
-    """One monitor and one stream."""
+    """A monitor that gets the rows of one stream."""
 
-    def __init__(self, training: Training, *, default_min_effects: bool, seed: int, haste: float = 1.0) -> None:
+    def __init__(self, training: Training, *, default_min_effects: bool, seed: int, budget_factor: float = 1.0) -> None:
         names = [feature.name for feature in training.baseline.features]
         self._now, self._training = 1_000_000.0, training
         self._monitor = Monitor(
             training.baseline,
-            settings(names, default_min_effects=default_min_effects, haste=haste),
+            settings(names, default_min_effects=default_min_effects, budget_factor=budget_factor),
             clock=lambda: self._now,
             seed=seed,
         )
@@ -64,12 +64,12 @@ class Watch:
         self.rows = 0
 
     def pass_by(self, rows: Floats) -> None:
-        """Let rows pass without a look."""
+        """Record rows without looks."""
         for block in _blocks(rows):
             self._record(block)
 
     def looks(self, rows: Floats) -> Iterator[tuple[Report, list[Alarm]]]:
-        """The report of each look, and what drifted only now."""
+        """Record rows; yield the report of each look, and the alarms that are new at this look."""
         for block in _blocks(rows):
             self._record(block)
             report = self._monitor.evaluate()

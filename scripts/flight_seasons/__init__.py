@@ -1,1 +1,1 @@
-"""Do learned minimum effects distinguish seasons from drift? Half of 2013 is known; see docs/seasons.md."""
+"""Shows whether learned minimum effects distinguish seasons from drift; see docs/seasons.md."""

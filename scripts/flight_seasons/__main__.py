@@ -17,7 +17,7 @@ DATA = Path(__file__).parents[2] / "tests" / "data" / "flights.csv.gz"
 
 
 def table(found: Sequence[Drifted]) -> Table:
-    """The line of a month in a Markdown table."""
+    """A Markdown table with one line per month."""
     made = Table(box=box.MARKDOWN)
     for heading in ("flights of", "default min_effect", "learned min_effect"):
         made.add_column(heading, no_wrap=True)

@@ -44,7 +44,7 @@ def halves(flights: Sequence[Flight], first: int = 0) -> tuple[list[Flight], lis
 
 
 def known(training: Sequence[Flight]) -> Baseline:
-    """The baseline of ``training``, with the features' variation over its months."""
+    """The baseline of ``training``, built with its times."""
     with tempfile.TemporaryDirectory(prefix="seasons-") as folder:
         path = Path(folder) / "training.csv"
         with path.open("w", newline="") as file:

@@ -1,1 +1,1 @@
-"""Fuzzing of all that reads bytes from outside, guided by the lines of code that an input reaches."""
+"""Coverage-guided fuzzing of the code that reads bytes from outside."""

@@ -1,4 +1,4 @@
-"""`python -m fuzz_bytes TARGET SECONDS` stops at the first input with which a target breaks its promise."""
+"""`python -m fuzz_bytes TARGET SECONDS`: stops at the first input that breaks the promise of the target."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The soak: a real TorchServe under load whose workers are killed. Is every answered row counted once, at what cost?"""
+"""The soak: kills workers of a real TorchServe under load, and checks that every answered row is counted once."""

@@ -16,13 +16,15 @@ from soak_run.run import Plan, soak
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="A real TorchServe under load whose workers die.")
-    parser.add_argument("--minutes", type=float, default=5)
-    parser.add_argument(
-        "--workers", type=int, default=4, help="of the model that is monitored, and of the one that is not"
+    parser = argparse.ArgumentParser(
+        description="Kills workers of a real TorchServe under load, and checks the promises."
     )
-    parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--json", action="store_true", help="the report as JSON")
+    parser.add_argument("--minutes", type=float, default=5, help="duration of the load")
+    parser.add_argument(
+        "--workers", type=int, default=4, help="workers of the monitored model, and of the one without monitoring"
+    )
+    parser.add_argument("--kills", type=int, default=20, help="number of kills")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
         outcome = soak(Plan(arguments.minutes * 60, arguments.workers, arguments.kills), Path(folder))

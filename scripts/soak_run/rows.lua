@@ -1,4 +1,4 @@
--- Posts the lines of a file one after another; in the end a line of JSON says what came back.
+-- Posts the lines of a file one after another, and prints a line of JSON about the answers at the end.
 
 local rows, place = {}, 0
 local headers = { ["Content-Type"] = "application/json" }

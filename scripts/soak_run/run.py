@@ -1,4 +1,4 @@
-"""The soak: half the time faults under load, half latency, and memory in both; then the counts are compared."""
+"""The soak: faults under load in the first half, latency in the second, memory in both; then counts are compared."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from rich.table import Table
 from metrics_port import Samples, ScrapeWatch, scrape, value
 from processes import listeners
 from servers import TorchServe, fetch, free_ports, manage, scale, torchserve, wait_for
+from soak_run.faults import Checker, FaultInjector, refused_bodies
 from soak_run.load import Repeated, Tally, post
 from soak_run.memory import Memory
-from soak_run.mischief import Checker, Mischief, refused_bodies
 from soak_run.promises import Measured
 from soak_run.slices import Slices
 from sum_model import archive, request_rows
 
 CONNECTIONS, LATENCY_CONNECTIONS = 8, 2
 _SLICE_SECONDS = 0.5
-"""So short that neighbouring slices find the machine equally busy, and that most slices find it idle."""
+"""Slices are short, so that the machine is equally busy in neighbouring slices, and idle in most of them."""
 _WATCHED, _PLAIN = "sum/1.0", "sum/off"
 _MOST_RATIO, _MOST_GROWTH_MIB, _MOST_SILENCE_SECONDS = 1.05, 5, 5
 
@@ -40,7 +40,7 @@ class Plan:
 
     @property
     def evaluate_seconds(self) -> float:
-        """The default interval of evaluations and scrapes; less in a short run, which would have too few of them."""
+        """The interval of evaluations and scrapes: the default, or less in a short run, to have enough of them."""
         return 15.0 if self.seconds >= 240 else 1.0
 
     @property
@@ -91,7 +91,7 @@ class _Run:
         self.plan, self.server, self.port = plan, server, port
         self.rows = request_rows(500)
         self.load = Tally()
-        self.mischief = Mischief(server, port, plan.workers)
+        self.faults = FaultInjector(server, port, plan.workers)
         self.checker = Checker(server, itertools.cycle(request_rows(500, seed=1)))
         self.memory = Memory(server, _WATCHED, plan.settle_seconds)
         self.watch = ScrapeWatch(port, 0.5)
@@ -102,45 +102,45 @@ class _Run:
         """Run both halves, and sample memory and port during them."""
         memory = Repeated(self.memory.look, 0.2)
         try:
-            self.with_mischief()
-            return self.in_peace()
+            self.with_faults()
+            return self.measure_latency()
         finally:
             memory.end()
             self.watch.end()
 
-    def with_mischief(self) -> None:
+    def with_faults(self) -> None:
         """Send load and garbage and check answers, while workers are killed and started again."""
         garbage = itertools.cycle(refused_bodies(self.server))
         busy = [
             Repeated(lambda: self.load.add(post(self.server, _WATCHED, self.rows, CONNECTIONS, 2))),
             Repeated(self.checker.check, 0.01),
-            Repeated(lambda: self.mischief.send_garbage(garbage), 0.05),
+            Repeated(lambda: self.faults.send_garbage(garbage), 0.05),
         ]
         try:
-            self._mischief_until(time.monotonic() + self.plan.seconds / 2)
+            self._faults_until(time.monotonic() + self.plan.seconds / 2)
         finally:
             for each in busy:
                 each.end()
         self.watch.end()  # while workers are halted, the port does not answer
 
-    def _mischief_until(self, end: float) -> None:
+    def _faults_until(self, end: float) -> None:
         began, kills = time.monotonic(), max(1, self.plan.kills)
         for number in range(self.plan.kills):
             due = began + (number + 0.5) * (end - began) / kills
             time.sleep(max(0.0, due - time.monotonic()))
-            self.mischief.kill()
+            self.faults.kill()
             if number % 5 == 2:
                 wait_for("workers to scale", self._complete, 120)
-                self.mischief.rescale()
+                self.faults.rescale()
         time.sleep(max(0.0, end - time.monotonic()))
         wait_for("all workers again", self._complete, 120)
 
     def _complete(self) -> bool:
         # TorchServe needs a moment to notice that a worker has ended.
-        ready = set(self.server.worker_pids(_WATCHED)) - self.mischief.killed
+        ready = set(self.server.worker_pids(_WATCHED)) - self.faults.killed
         return len(ready) == self.plan.workers
 
-    def in_peace(self) -> Slices:
+    def measure_latency(self) -> Slices:
         """Slices of load with and without monitoring; the port is scraped as often as the model is evaluated."""
         self.load.add(self._post(_WATCHED, 2))  # the first requests of new workers are slow
         self._post(_PLAIN, 2)
@@ -186,13 +186,13 @@ class _Run:
             Measured("rows sent, but not answered with 200", sent.unsure),
             Measured("rows counted", total),
             Measured("rows answered, not counted", max(0.0, sent.answered - total), 0),
-            Measured("rows counted twice", max(0.0, total - sent.answered - sent.unsure - self.mischief.handed_on), 0),
+            Measured("rows counted twice", max(0.0, total - sent.answered - sent.unsure - self.faults.handed_on), 0),
             Measured("answers checked", self.checker.tally.answered),
             Measured("answers wrong", self.checker.wrong, 0),
-            Measured("garbage sent", self.mischief.garbage),
-            Measured("garbage not refused", self.mischief.swallowed, 0),
-            Measured("workers killed", self.mischief.kills),
-            Measured("times scaled", self.mischief.scalings),
+            Measured("garbage sent", self.faults.garbage),
+            Measured("garbage not refused", self.faults.accepted_garbage, 0),
+            Measured("workers killed", self.faults.kills),
+            Measured("times scaled", self.faults.scalings),
             Measured("faults in the plugin", errors, 0),
             *self._of_the_port(),
             Measured("workers older than their first minute", len(growths)),
@@ -227,7 +227,7 @@ class _Run:
         segments = [path for path in files if path.suffix == ".segment"]
         known = {"snapshot.json", "model.json", "evaluator.lock", f"port-127.0.0.1:{self.port}.lock"}
         odd = [path for path in files if path.suffix != ".segment" and path.name not in known]
-        workers = {*self.server.worker_pids(_WATCHED), *self.mischief.killed}
+        workers = {*self.server.worker_pids(_WATCHED), *self.faults.killed}
         manage(self.server, "DELETE", f"/{_PLAIN}")
         manage(self.server, "DELETE", f"/{_WATCHED}")
         with contextlib.suppress(TimeoutError):  # then the lines below show it

@@ -254,7 +254,7 @@ def test_a_huge_declared_header_is_refused_without_allocating():
     assert "header must end within its 20 bytes" in refusal(struct.pack("<Q", 2**63) + b"{" * 12)
 
 
-def test_a_newer_version_says_so():
+def test_a_newer_version_gives_an_error_that_names_it():
     message = refusal(forged(lambda content: content.update(format_version=3)))
     assert message.endswith("its format_version must be 2, got 3; update torchserve-drift")
 

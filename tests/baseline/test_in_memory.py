@@ -124,7 +124,7 @@ def test_lists_hold_what_arrays_hold():
         ({"x": list(map(str, range(65_001)))}, "column 'x' must have at most 65000 categories, got more"),
     ],
 )
-def test_what_cannot_be_a_baseline_is_said(columns, message):
+def test_data_that_cannot_be_a_baseline_gives_an_error_with_the_reason(columns, message):
     with pytest.raises(BaselineError) as caught:
         Baseline.from_columns(columns)
     assert str(caught.value) == message

@@ -1,4 +1,4 @@
-"""The catalogue is all that the rest of the package knows of a check: a new one is a declaration and a function."""
+"""The rest of the package uses only the catalogue: a new check needs its declaration and a class, nothing else."""
 
 from __future__ import annotations
 

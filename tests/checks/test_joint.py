@@ -1,4 +1,4 @@
-"""The joint check finds changes of dependence that no feature shows by itself, and is deaf to all others."""
+"""The joint check finds changes of dependence that no single feature shows, and ignores all other changes."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_the_share_of_a_category_is_none_of_the_joint_distribution(kind: str, rh
     assert evidence_of(before, after).p_value > 1e-3
 
 
-def test_without_drift_alarms_are_no_more_than_said() -> None:
+def test_without_drift_there_are_at_most_the_allowed_alarms() -> None:
     rng = np.random.default_rng(5)
 
     def rows(count: int) -> dict[str, np.ndarray]:
@@ -243,7 +243,7 @@ def test_rows_that_say_the_same_count_once() -> None:
     assert check.compared(encoded(profile, after), design_effect=4.1) is None
 
 
-def test_nothing_is_said_about_too_little() -> None:
+def test_too_little_data_gives_no_result() -> None:
     rng = np.random.default_rng(7)
     letters = rng.choice(list("abcdefghij"), 1000)
     for columns, rows in (
@@ -314,7 +314,7 @@ def test_as_many_categories_as_can_be() -> None:
     assert found.p_value == 1
 
 
-def test_requests_get_their_turn() -> None:
+def test_requests_can_run_between_the_steps() -> None:
     rng = np.random.default_rng(11)
     profile = baseline(numbers(rng, 3000, 5))
     check, window = PairwiseAssociations(profile, codes_for(profile)), encoded(profile, numbers(rng, 4096, 5))

@@ -126,7 +126,7 @@ def test_several_rows_in_one_request(body: Any, form: str, wanted: list[Any]) ->
     ],
     ids=range(19),
 )
-def test_what_is_no_row_is_refused_and_why(request_: Any, reason: str, message: str) -> None:
+def test_a_request_without_rows_is_refused_with_a_reason(request_: Any, reason: str, message: str) -> None:
     batch = DECODER.decode([{"body": ROW}, request_, {"body": ROW}])
     assert rows(batch) == WANTED * 2
     assert [request.refusal is None for request in batch.requests] == [True, False, True]

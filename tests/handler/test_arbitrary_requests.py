@@ -184,7 +184,7 @@ def test_a_few_bytes_never_become_rows_without_end() -> None:
     assert len(wide.encoder.names) == 100_000
 
 
-def test_what_a_client_called_its_values_comes_back_to_it_cut() -> None:
+def test_names_that_a_client_used_come_back_to_it_shortened() -> None:
     decoder = TabularDecoder(RowEncoder([Feature("a", "numeric")]))
     (request,) = decoder.decode([{"body": {"n" * 1_000_000: 1, "m": 2}}]).requests
     assert request.refusal is not None

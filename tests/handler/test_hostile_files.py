@@ -196,7 +196,7 @@ def test_the_model_serves_with_a_baseline_that_is(model: Model, how: str, caplog
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "directory", "link to itself", "zip bomb", "sparse"])
-def test_the_model_serves_with_a_baseline_that_is_no_file_of_one(
+def test_the_model_serves_with_a_baseline_that_is_not_a_file(
     model: Model, kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "strange"

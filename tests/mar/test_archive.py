@@ -325,7 +325,7 @@ def test_a_config_that_would_fail_in_production_fails_here(build, inputs, text, 
     assert "\n" not in str(caught.value)
 
 
-def test_thresholds_of_a_feature_and_of_the_prediction_are_accepted(build, inputs):
+def test_minimum_effects_of_a_feature_and_of_the_prediction_are_accepted(build, inputs):
     (inputs / "model-config.yaml").write_text("drift: {features: {age: {mean_shift: 1}, prediction: {std_shift: 1}}}")
     assert build().exists()
 

@@ -1,4 +1,4 @@
-"""The background thread's rounds, the turn to evaluate, and what the port shows of which model."""
+"""The background thread: its rounds, which process evaluates, and what the port shows of each model."""
 
 from __future__ import annotations
 
@@ -79,14 +79,14 @@ def test_one_of_several_evaluates_and_another_takes_over(tmp_path: Path) -> None
     taken = watched[1].report
     assert taken is not None
     assert taken.feature("x").windows["1h"].drifted
-    assert taken.feature("x").windows["1h"].since == since  # the drift goes on, whoever evaluates
+    assert taken.feature("x").windows["1h"].since == since  # the drift goes on in the process that took over
     for each in threads[1:]:
         each.stop()
     for one in watched:
         one.stop()
 
 
-def test_a_port_that_a_stranger_has_is_said_once_and_one_that_a_sibling_has_never(
+def test_a_port_of_another_program_is_logged_once_and_that_of_a_sibling_never(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (port,) = free_ports(1)
@@ -103,10 +103,10 @@ def test_a_port_that_a_stranger_has_is_said_once_and_one_that_a_sibling_has_neve
         return caplog.text.count(f"metrics are not shown: {address} belongs to another")
 
     sibling = ProcessLock(SnapshotFiles(tmp_path / "ours", address).port_lock_path)
-    with socket.socket() as stranger:
-        stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        stranger.bind(("127.0.0.1", port))
-        stranger.listen()
+    with socket.socket() as other_program:
+        other_program.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other_program.bind(("127.0.0.1", port))
+        other_program.listen()
         assert sibling.take()
         assert rounds() == 0
         sibling.release()
@@ -138,9 +138,9 @@ def test_a_fault_of_an_evaluation_is_published_and_the_next_one_works(
     watched.stop()
 
 
-def test_the_board_hides_and_clears_what_is_gone(tmp_path: Path) -> None:
+def test_snapshots_of_models_that_are_gone_are_hidden_and_removed(tmp_path: Path) -> None:
     (port,) = free_ports(1)
-    board = SnapshotFiles(tmp_path, f"127.0.0.1:{port}")
+    files = SnapshotFiles(tmp_path, f"127.0.0.1:{port}")
     watched = monitor(None, port)
     snapshot = watched.snapshot()
     ours, other, old = (registered(tmp_path, n, port, tmp_path / f"of-{n}") for n in ("ours", "other", "old"))
@@ -148,15 +148,15 @@ def test_the_board_hides_and_clears_what_is_gone(tmp_path: Path) -> None:
     for directory in (ours, other, old):
         publish(directory, snapshot)
     os.utime(old / "snapshot.json", (time.time() - 60,) * 2)
-    assert len(board.snapshots()) == 1  # another port's, and one that nobody has evaluated for a minute, are not shown
+    assert len(files.snapshots()) == 1  # not those of another port, or not evaluated for a minute
     (tmp_path / "of-ours").rmdir()
-    assert board.snapshots() == []
+    assert files.snapshots() == []
     assert not ours.exists()
     assert other.exists()
     watched.stop()
 
 
-def test_a_worker_that_outlives_its_model_shows_it_no_more(tmp_path: Path) -> None:
+def test_a_worker_that_outlives_its_model_no_longer_shows_it(tmp_path: Path) -> None:
     (port,) = free_ports(1)
     directory = registered(tmp_path, "m", port, tmp_path / "model")
     watched = monitor(directory, port, snapshot_files=SnapshotFiles(tmp_path, f"127.0.0.1:{port}"))
@@ -174,9 +174,9 @@ def test_a_worker_that_outlives_its_model_shows_it_no_more(tmp_path: Path) -> No
 def test_a_snapshot_that_makes_no_sense_is_not_shown(content: str, tmp_path: Path) -> None:
     directory = registered(tmp_path, "m", 1, tmp_path / "model")
     (directory / "snapshot.json").write_text(content)
-    board = SnapshotFiles(tmp_path, "127.0.0.1:1")
-    assert board.snapshots() == []
-    assert board.latest_report(directory) is None
+    files = SnapshotFiles(tmp_path, "127.0.0.1:1")
+    assert files.snapshots() == []
+    assert files.latest_report(directory) is None
 
 
 def test_the_thread_serves_the_port_and_stops() -> None:

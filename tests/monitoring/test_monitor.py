@@ -331,7 +331,7 @@ def test_values_of_a_wrong_type_and_infinities_are_drift() -> None:
     assert window.checks["range"].effect == pytest.approx(0.05, abs=0.002)
 
 
-def test_limits_are_learned_from_the_spans_of_training_time() -> None:
+def test_minimum_effects_are_learned_from_the_spans_of_training_time() -> None:
     rng = np.random.default_rng(0)
     plain = baseline({"x": rng.normal(10, 2, 20_000), "c": rng.choice(list("ab"), 20_000)})
     variations = (
@@ -373,7 +373,7 @@ def test_limits_are_learned_from_the_spans_of_training_time() -> None:
         {"user_age": "text"},
     ],
 )
-def test_observe_never_raises_counts_and_says_once(columns: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_observe_never_raises_but_counts_and_logs_once(columns: Any, caplog: pytest.LogCaptureFixture) -> None:
     monitor = Monitor(baseline(users(np.random.default_rng(0), 500)), {"windows": ["1h"]}, clock=Clock(), seed=0)
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
@@ -420,7 +420,7 @@ EDGE_CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("case", EDGE_CASES)
-def test_edge_cases_evaluate_and_stay_quiet_or_say_what_is_there(case: str) -> None:
+def test_edge_cases_are_evaluated_without_false_alarms(case: str) -> None:
     known, fresh = EDGE_CASES[case]
     monitor = Monitor(baseline(known), {"windows": ["1h"], "min_rows": 1}, clock=Clock(), seed=0)
     monitor.observe(fresh)

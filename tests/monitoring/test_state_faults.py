@@ -91,7 +91,7 @@ def mounted(path: Path, options: str) -> Iterator[Path]:
 # Disks
 
 
-def test_without_room_for_a_segment_windows_are_kept_in_memory_and_said_once(tmp_path, caplog):
+def test_without_room_for_a_segment_windows_are_kept_in_memory_and_this_is_logged_once(tmp_path, caplog):
     with mounted(tmp_path / "full", "size=16k") as directory:
         watching = monitor(directory)
         watching.observe(rows(100))
@@ -140,7 +140,7 @@ def test_workers_whose_state_dir_has_no_room_are_still_counted_as_one(tmp_path, 
 
 
 def test_a_worker_that_found_no_room_beside_its_sibling_is_counted_with_it(tmp_path, monkeypatch):
-    """The last room of the state directory went to the first worker; whoever of the two evaluates sees both."""
+    """The first worker used the last room in the state directory. If either worker evaluates, it sees both."""
 
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -207,7 +207,7 @@ def test_a_read_only_directory_leaves_the_windows_in_memory(tmp_path, caplog):
     assert f"windows are kept in this process only: {directory}: {os.strerror(errno.EROFS)}" in caplog.text
 
 
-def test_state_dir_that_cannot_be_made_is_said_and_the_model_goes_on(tmp_path, caplog):
+def test_a_state_dir_that_cannot_be_made_is_logged_and_the_model_goes_on(tmp_path, caplog):
     (tmp_path / "file").write_text("in the way")
     watching = monitor(tmp_path / "shared", state_dir=str(tmp_path / "file" / "below"))
     watching.observe(rows(30))
@@ -215,7 +215,7 @@ def test_state_dir_that_cannot_be_made_is_said_and_the_model_goes_on(tmp_path, c
     assert "windows will not survive a restart" in caplog.text
 
 
-def test_a_directory_deleted_while_running_is_written_anew_and_siblings_find_it_again(tmp_path):
+def test_a_directory_deleted_while_running_is_written_again_and_siblings_find_it(tmp_path):
     first, second = monitor(tmp_path / "model"), monitor(tmp_path / "model")
     first.observe(rows(100))
     second.observe(rows(40))
@@ -310,7 +310,7 @@ def test_without_descriptors_the_segments_of_others_stay(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["symlink", "directory", "fifo", "dangling"])
-def test_what_is_no_file_is_no_segment(tmp_path, kind):
+def test_a_path_that_is_not_a_file_is_not_a_segment(tmp_path, kind):
     (tmp_path / "model").mkdir()
     path, precious = tmp_path / "model" / "a.segment", tmp_path / "precious"
     precious.write_text("not ours")
@@ -328,7 +328,7 @@ def test_what_is_no_file_is_no_segment(tmp_path, kind):
     assert not (tmp_path / "nowhere").exists()
 
 
-def test_garbage_in_the_head_is_dropped_and_said_once(tmp_path, caplog):
+def test_garbage_in_the_head_is_dropped_and_this_is_logged_once(tmp_path, caplog):
     path = left_behind(tmp_path)
     with path.open("r+b") as file:
         file.write(b"garbage")
@@ -337,7 +337,7 @@ def test_garbage_in_the_head_is_dropped_and_said_once(tmp_path, caplog):
     assert caplog.text.count("not a segment file") == 1
 
 
-def test_a_baseline_of_other_features_drops_all_old_windows_and_says_so_once(tmp_path, caplog):
+def test_a_baseline_of_other_features_drops_all_old_windows_and_this_is_logged_once(tmp_path, caplog):
     workers = [monitor(tmp_path) for _ in range(3)]
     for worker in workers:
         worker.observe(rows(50))
@@ -367,7 +367,7 @@ def test_a_baseline_of_other_features_drops_all_old_windows_and_says_so_once(tmp
 
 
 def forged(path: Path, change: Callable[[Arrays], None]) -> None:
-    """Change the arrays of a segment that nobody owns."""
+    """Change the arrays of a segment that no process owns."""
     watching = monitor(path.parent / "twin")
     content = np.memmap(path, dtype=np.uint8, mode="r+")
     change(Arrays(content, watching.store.layout))
@@ -435,7 +435,7 @@ def test_forged_contents_end_neither_evaluations_nor_the_page(tmp_path, forgery,
 
 
 @pytest.mark.parametrize("forgery", ["appended", "released", "commit", "integers", "floats nan", "counters nan"])
-def test_a_process_whose_own_segment_is_overwritten_begins_anew(tmp_path, forgery, caplog):
+def test_a_process_whose_own_segment_is_overwritten_starts_a_new_one(tmp_path, forgery, caplog):
     watching = monitor(tmp_path)
     thread = watching.background()
     watching.observe(rows(20))
@@ -490,8 +490,8 @@ FOREIGN = [
 ]
 
 
-def board(root: Path) -> tuple[SnapshotFiles, Path]:
-    """A board with two models: a healthy one, and one whose directory is returned."""
+def snapshot_files(root: Path) -> tuple[SnapshotFiles, Path]:
+    """The snapshots of two models: a healthy one, and one whose directory is returned, to be broken by a test."""
     for name in ("broken", "healthy"):
         directory = root / name
         directory.mkdir(parents=True)
@@ -512,7 +512,7 @@ def healthy(shown: SnapshotFiles) -> bool:
 @pytest.mark.parametrize("content", FOREIGN, ids=range(len(FOREIGN)))
 @pytest.mark.parametrize("name", ["snapshot.json", "model.json"])
 def test_a_broken_file_of_one_model_hides_no_other_model(tmp_path, name, content):
-    shown, broken = board(tmp_path / "root")
+    shown, broken = snapshot_files(tmp_path / "root")
     (broken / name).write_bytes(content.encode("utf-8", "surrogatepass"))
     assert healthy(shown)
     assert shown.latest_report(broken) is None or name == "model.json"
@@ -520,8 +520,8 @@ def test_a_broken_file_of_one_model_hides_no_other_model(tmp_path, name, content
 
 @pytest.mark.parametrize("name", ["snapshot.json", "model.json"])
 @pytest.mark.parametrize("kind", ["huge", "symlink", "fifo", "directory", "device"])
-def test_what_is_no_small_file_is_not_read(tmp_path, name, kind):
-    shown, broken = board(tmp_path / "root")
+def test_only_small_regular_files_are_read(tmp_path, name, kind):
+    shown, broken = snapshot_files(tmp_path / "root")
     path = broken / name
     secret = tmp_path / "secret.json"
     secret.write_text(json.dumps({"model_name": "secret", "address": "127.0.0.1:1", "model_dir": "/"}))
@@ -543,7 +543,7 @@ def test_what_is_no_small_file_is_not_read(tmp_path, name, kind):
     assert resident_bytes(os.getpid()) - before < 64 << 20
 
 
-def test_what_a_killed_evaluator_left_half_written_goes_with_the_next_snapshot(tmp_path):
+def test_half_written_files_of_a_killed_evaluator_are_removed_with_the_next_snapshot(tmp_path):
     watching = monitor(tmp_path)
     (tmp_path / ".snapshot.json.12345").write_text('{"model_na')
     publish(tmp_path, watching.snapshot())

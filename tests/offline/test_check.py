@@ -65,7 +65,7 @@ def test_a_window_of_rows_beyond_the_reservoir_is_sampled() -> None:
     assert (report.windows["all"].rows, report.windows["all"].sample_rows) == (18_000, 4096)
 
 
-def test_what_cannot_be_checked_is_said() -> None:
+def test_data_that_cannot_be_checked_gives_an_error_with_the_reason() -> None:
     with pytest.raises(FeatureError, match=r"^the rows must have every feature of the baseline, got none called 'n'$"):
         check(BASELINE, {"x": [1.0]})
     with pytest.raises(DriftError, match=r"^the rows to check must be at least one, got none in "):

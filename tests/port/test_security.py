@@ -53,7 +53,7 @@ def fetch(port: int, path: str = "/metrics", method: str = "GET") -> tuple[int, 
         return answer.status, answer.read()
 
 
-def test_the_port_is_open_to_this_host_alone_unless_told_otherwise() -> None:
+def test_the_port_is_open_only_to_this_host_by_default() -> None:
     assert Settings().export.host == "127.0.0.1"
     with serving() as server:
         assert server._socket.getsockname()[0] == "127.0.0.1"

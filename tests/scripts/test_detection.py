@@ -14,7 +14,7 @@ from pyarrow import parquet
 from scipy import stats
 from scipy.spatial.distance import jensenshannon
 
-from detection_study import document, limit, onset, pace, quiet, rare
+from detection_study import document, limit, onset, quiet, rare, same_rate
 from detection_study.baselines import trained
 from detection_study.bounds import poisson_upper
 from detection_study.cache import collected
@@ -191,7 +191,7 @@ def test_quantiles_of_delays_count_what_was_never_found() -> None:
 
 @pytest.mark.parametrize("sigmas", [0.25, 1.0])
 def test_the_limits_threshold_agrees_with_siegmunds_formula(sigmas: float) -> None:
-    found = limit.threshold(limit.KNOWING[f"mean +{sigmas:g} σ"], FEATURE_RATE_ROWS)
+    found = limit.threshold(limit.LOG_RATIOS[f"mean +{sigmas:g} σ"], FEATURE_RATE_ROWS)
     # Siegmund (1985): ARL = (exp(2 d b) - 2 d b - 1) / (2 d²), d half the shift, b the threshold in σ and 1.166
     d = sigmas / 2
     b = found / sigmas + 1.166
@@ -199,14 +199,14 @@ def test_the_limits_threshold_agrees_with_siegmunds_formula(sigmas: float) -> No
 
 
 def test_a_budget_of_equal_rate_is_where_as_many_alarms_are_counted_as_the_studys_allows() -> None:
-    allowed = np.array(pace.HASTES, float)
+    allowed = np.array(same_rate.BUDGET_FACTORS, float)
     alarms = allowed * 0.25 * (allowed / 4) ** -0.1
-    haste = pace.haste_of(alarms.tolist(), allowed.tolist(), -0.1)
-    assert haste * 0.25 * (haste / 4) ** -0.1 == pytest.approx(1)
+    budget_factor = same_rate.budget_factor_of(alarms.tolist(), allowed.tolist(), -0.1)
+    assert budget_factor * 0.25 * (budget_factor / 4) ** -0.1 == pytest.approx(1)
 
 
 def test_the_rarer_crossings_are_the_nearer_is_the_union_bound() -> None:
-    found = pace.clumping(streams=2_000, looks=500)
+    found = same_rate.clumping(streams=2_000, looks=500)
     assert found["counted"] == sorted(found["counted"], reverse=True)
     assert 0.25 < found["ratios"][0] < 0.45  # more if every look of a crossing counted
     assert found["ratios"][0] < found["ratios"][2] < 1
@@ -214,9 +214,9 @@ def test_the_rarer_crossings_are_the_nearer_is_the_union_bound() -> None:
 
 
 def test_crossings_are_counted_at_every_rate_and_for_every_kind(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pace, "HASTES", (30_000, 10_000, 3_000, 1_000))
-    streams = [pace.stream(n, rows=10_000, training_rows=20_000, seed=105) for n in range(3)]
-    found = pace.summary(streams, -0.06)
+    monkeypatch.setattr(same_rate, "BUDGET_FACTORS", (30_000, 10_000, 3_000, 1_000))
+    streams = [same_rate.stream(n, rows=10_000, training_rows=20_000, seed=105) for n in range(3)]
+    found = same_rate.summary(streams, -0.06)
     assert list(found) == ["f0", "f15", "f16"]
     for one in found.values():
         assert one["alarms"] == sorted(one["alarms"], reverse=True)
@@ -238,11 +238,11 @@ def test_a_crossing_is_counted_once_for_as_long_as_it_lasts(monkeypatch: pytest.
                 for i in range(5)
             ]
 
-    monkeypatch.setattr(pace, "HASTES", (10, 1))
-    monkeypatch.setattr(pace, "MODEL_FEATURES", 2)
-    monkeypatch.setattr(pace, "Watch", Given)
-    monkeypatch.setattr(pace, "_lowest", lambda feature: feature.p)
-    assert pace.stream(0, rows=10_000, training_rows=1_000, seed=0)["alarms"] == [3, 2]
+    monkeypatch.setattr(same_rate, "BUDGET_FACTORS", (10, 1))
+    monkeypatch.setattr(same_rate, "MODEL_FEATURES", 2)
+    monkeypatch.setattr(same_rate, "Watch", Given)
+    monkeypatch.setattr(same_rate, "_lowest", lambda feature: feature.p)
+    assert same_rate.stream(0, rows=10_000, training_rows=1_000, seed=0)["alarms"] == [3, 2]
 
 
 def test_results_that_are_there_are_not_made_again(tmp_path: Path) -> None:
@@ -320,7 +320,7 @@ def test_a_rate_that_falls_as_delta_does_leads_to_the_delta_of_equal_rate() -> N
 # the page
 
 
-def test_the_page_is_what_the_results_say() -> None:
+def test_the_page_agrees_with_the_results() -> None:
     results = json.loads((ROOT / "scripts" / "detection_study" / "results.json").read_text())
     peers = json.loads(run.RESULTS.read_text())
     assert (ROOT / "docs" / "detection.md").read_text() == document.page(results, peers)

@@ -119,7 +119,7 @@ def test_every_key_has_its_effect() -> None:
     assert (settings.export.host, settings.export.port) == ("::1", 0)
 
 
-def test_learned_limits_may_be_asked_for_in_a_word() -> None:
+def test_learned_minimum_effects_have_a_short_form() -> None:
     for section in ("learned", {"learned": True}):
         assert Settings.from_mapping({"alarms": {"min_effect": section}}).alarms == Alarms(min_effect_learned=True)
     variables = {"TORCHSERVE_DRIFT_ALARMS__MIN_EFFECT": "learned"}

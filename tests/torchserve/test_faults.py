@@ -324,7 +324,7 @@ def test_with_state_dir_the_windows_go_on_after_a_stop_and_a_start(restarted):
     assert "windows continue after" in server.log.read_text(errors="replace")
 
 
-def test_without_state_dir_the_windows_start_empty_and_say_so(restarted):
+def test_without_state_dir_the_windows_start_empty_and_this_is_logged(restarted):
     server, port, before = restarted
     counted(port, 0, model="brief")
     send(server, before[:250], "brief")
@@ -396,7 +396,7 @@ def segments_left(state: Path, name: str, port: int) -> list[Path]:
     return sorted(state.rglob("*.segment"))
 
 
-def test_a_baseline_of_other_features_drops_the_old_windows_and_says_so_once(damaged):
+def test_a_baseline_of_other_features_drops_the_old_windows_and_this_is_logged_once(damaged):
     for _ in range(30):
         assert damaged.server.predict("replaced", {"height": 1.6}) == pytest.approx(1.6)
     assert value(counted(damaged.port, 30, model="replaced"), "rows_total", model="replaced") == 30
@@ -413,7 +413,7 @@ def test_garbage_in_segments_is_dropped_and_the_model_serves_and_counts(damaged)
     assert len(list(damaged.states["garbage"].rglob("*.segment"))) == 2
 
 
-def test_a_state_dir_that_is_deleted_while_serving_is_written_anew_and_no_row_is_lost(damaged):
+def test_a_state_dir_that_is_deleted_while_serving_is_written_again_and_no_row_is_lost(damaged):
     damaged.serves("deleted")
     shutil.rmtree(damaged.states["deleted"])
     damaged.serves("deleted", before=60)

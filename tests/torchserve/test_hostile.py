@@ -69,7 +69,7 @@ def _without_drift(data: bytes) -> str:
     return "".join(f"{key}: {json.dumps(item)}\n" for key, item in settings.items())
 
 
-def test_models_serve_with_a_broken_baseline_and_say_so_in_a_line(served: tuple[TorchServe, int, Path]) -> None:
+def test_models_serve_with_a_broken_baseline_and_log_one_line(served: tuple[TorchServe, int, Path]) -> None:
     server, port, went_off = served
     rows = request_rows(30)
     for row in rows:

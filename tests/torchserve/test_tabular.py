@@ -202,7 +202,7 @@ def test_every_statistic_is_that_of_scipy_on_the_same_rows(served):
     assert found == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
-def test_the_threshold_checks_are_those_of_the_definition_on_the_same_rows(served):
+def test_the_other_statistics_equal_their_definitions_on_the_same_rows(served):
     statistic = served.series("statistic")
     trained = training_columns()
     for name in ("age", "temperature", "amount"):

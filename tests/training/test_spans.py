@@ -1,4 +1,4 @@
-"""Spans of training time: each effect against the words of its definition, in plain numpy and pandas."""
+"""Spans of training time: each effect compared with its definition, in plain numpy and pandas."""
 
 from __future__ import annotations
 

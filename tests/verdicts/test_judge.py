@@ -101,7 +101,7 @@ def test_benjamini_hochberg_rejects_what_scipy_rejects(p_values: list[float], al
 
 @pytest.mark.parametrize("policy", ["budget", "bonferroni", "benjamini-hochberg"])
 def test_significant_is_not_enough(policy: str) -> None:
-    """ks and chi2 fail at their smallest effect, threshold checks beyond their min_effect."""
+    """ks, chi2 and joint fail at the minimum effect, all other checks only above it."""
     alarms = Alarms(policy)
     for name in ("ks", "chi2", "joint"):
         for effect, fails in ((0.19, False), (0.2, True)):

@@ -1,4 +1,4 @@
-"""Learned limits are quiet about the seasons of the training data, and about them only: flights of 2013 and of 2023."""
+"""Learned minimum effects hide the seasons of the training data, and nothing else: flights of 2013 and of 2023."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def found(of_half: Baseline) -> list[Drifted]:
     return drifted(of_half, OTHERS)
 
 
-def test_the_weather_of_a_month_drifts_by_default_and_not_under_learned_limits(found: list[Drifted]) -> None:
+def test_the_weather_of_a_month_drifts_by_default_and_not_under_learned_minimum_effects(found: list[Drifted]) -> None:
     months = [one for one in found if one.year == KNOWN_YEAR and one.month]
     assert len(months) == 12
     for one in months:
@@ -58,13 +58,13 @@ def test_the_document_has_the_table_of_the_script(found: list[Drifted]) -> None:
     lines = [line for line in document.splitlines() if line.startswith("|")][2:]
     cells = [[cell.strip() for cell in line.strip("|").split("|")][1:] for line in lines]
     expected = [[", ".join(names) or "-" for names in (one.default, one.learned)] for one in found]
-    assert cells == expected, "scripts/seasons prints what docs/seasons.md is to show"
+    assert cells == expected, "docs/seasons.md must have the table that scripts/seasons prints"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [2, 5, 17])
 def test_other_halves_of_the_year_are_no_news_either(seed: int) -> None:
-    """Halves of which, with limits at 1.25 times the tolerance alone, months drifted by chance."""
+    """With minimum effects of only 1.25 times the tolerance, months of these halves drifted by chance."""
     of_year = [flight for flight in FLIGHTS if int(flight["year"]) == KNOWN_YEAR]
     rng = random.Random(seed)
     chosen = {row for month in range(12) for row in rng.sample(range(500 * month, 500 * month + 500), 250)}

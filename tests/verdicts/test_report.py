@@ -155,6 +155,6 @@ def test_what_json_cannot_hold_comes_back_as_nan() -> None:
     ],
     ids=range(4),
 )
-def test_what_is_no_report_is_an_error(plain: Any) -> None:
+def test_an_answer_that_is_not_a_report_is_an_error(plain: Any) -> None:
     with pytest.raises((KeyError, TypeError, ValueError)):
         Report.from_dict(plain)

@@ -1,7 +1,7 @@
-"""alibi-detect's online detectors, fed row by row; runs inside alibi-detect's own environment.
+"""alibi-detect's online detectors, which get one row at a time. This module runs in alibi-detect's own environment.
 
-They are set by the expected number of rows between false alarms (ERT), for which they simulate thresholds. One alarm in
-10 million rows cannot be simulated; what their messages say is kept, and the delays are those of an ERT that can.
+The detectors take the expected number of rows between false alarms (ERT) and simulate thresholds for it. One alarm in
+10 million rows cannot be simulated. So their error messages are kept, and the delays are measured with a smaller ERT.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ CVM_REPETITIONS, MMD_REPETITIONS = 10, 3
 
 
 def refusal(make: Callable[[], Any]) -> str:
-    """What the constructor says, where it cannot do what is asked."""
+    """The error message of the constructor; empty if there is no error."""
     try:
         make()
     except (ValueError, MemoryError, RuntimeError) as error:
@@ -59,7 +59,7 @@ def delays(detector: Any, shift: Shift, repetitions: int, columns: Sequence[int]
 
 
 def measure() -> dict[str, Any]:
-    """Refusals at the study's rate; seconds to construct; delays at `ERT_ROWS`, not the study's rate."""
+    """Error messages at the study's rate; seconds to construct, and delays, both at `ERT_ROWS`."""
     from alibi_detect.cd import CVMDriftOnline, MMDDriftOnline
 
     warnings.simplefilter("ignore")

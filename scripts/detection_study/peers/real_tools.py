@@ -1,7 +1,7 @@
-"""Evidently, NannyML and alibi-detect themselves on some windows, beside this study's rules; runs inside each one's
-environment.
+"""Compares Evidently, NannyML and alibi-detect with this study's copies of their rules, on some windows.
 
-The reference has 10,000 rows, the windows 2,000: without drift, and with each shift of the study.
+This module runs in each tool's own environment. The reference has 10,000 rows, and each window 2,000. There are windows
+without drift, and with each shift of the study.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _QUIET_WINDOWS = 7
 _CATEGORICAL = [name for name, marginal in MODEL.items() if isinstance(marginal, Categories)]
 
 Found = dict[str, tuple[float, bool]]
-"""Of each feature the tool's score and its verdict."""
+"""The tool's score and verdict for each feature."""
 
 
 def labelled(rows: Floats) -> Any:
@@ -116,7 +116,7 @@ def alibi(reference: Floats, windows: Sequence[Floats]) -> list[Found]:
 
 
 def rules(reference: Floats, windows: Sequence[Floats], tool: str) -> list[Found]:
-    """The same by this study's own rules."""
+    """Scores and verdicts by this study's copies of the rules."""
     found: list[Found] = [{} for _ in windows]
     for place, name in enumerate(MODEL):
         judge = judge_of(name, reference[:, place])
@@ -129,9 +129,10 @@ def rules(reference: Floats, windows: Sequence[Floats], tool: str) -> list[Found
 
 
 def compared(real: Sequence[Found], ours: Sequence[Found]) -> Mapping[str, Any]:
-    """On how many windows x features verdicts are the same, where they are not, and how far apart scores are.
+    """Compare the verdicts and scores of a tool with ours, for each window and feature.
 
-    A tool that makes no score of missing values (NaN) says "no drift"; so does the rule, which leaves them out.
+    If a tool has no score because of missing values (NaN), it says "no drift". Our rule says the same, because it
+    ignores missing values.
     """
     pairs = [
         (number, name, a[name], b[name]) for number, (a, b) in enumerate(zip(real, ours, strict=True)) for name in a
@@ -146,7 +147,7 @@ def compared(real: Sequence[Found], ours: Sequence[Found]) -> Mapping[str, Any]:
 
 
 def measure() -> dict[str, Any]:
-    """Versions; agreement; what the tool itself says of the shifts that its rule cannot see."""
+    """Versions of the tool, its agreement with our rule, and which shifts the tool itself finds."""
     warnings.simplefilter("ignore")
     module, run, tool = next(
         row

@@ -1,7 +1,7 @@
-"""river's ADWIN, KSWIN and Page-Hinkley, fed row by row; runs inside river's own environment.
+"""river's ADWIN, KSWIN and Page-Hinkley, which get one row at a time. This module runs in river's own environment.
 
-They watch one feature each, take numbers (categories as their index, as a user would feed them; an unseen one as the
-next index) and know no missing values.
+Each detector watches one feature and takes only numbers. A category is passed as its index, as a user would do it, and
+an unseen category as the next index. Missing values are not possible.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _KSWIN_HISTORY, _KSWIN_REPETITIONS = 400, 5
 
 
 def fed(name: str, values: Floats) -> Floats:
-    """The feature's values as river gets them."""
+    """The feature's values as they are passed to river."""
     marginal = MODEL[name]
     return np.where(values < 0, len(marginal.shares), values) if isinstance(marginal, Categories) else values
 
 
 def alarms(detector: Any, values: Iterable[float]) -> Iterator[int]:
-    """The rows, from 1, at which ``detector`` says drift."""
+    """The rows, from 1, at which ``detector`` reports drift."""
     update = detector.update
     for row, value in enumerate(values, 1):
         update(value)
@@ -42,7 +42,7 @@ def alarms(detector: Any, values: Iterable[float]) -> Iterator[int]:
 
 
 def alarms_per_million(detector: Any, name: str, rng: np.random.Generator, rows: int) -> float:
-    """False alarms of ``detector`` on the feature ``name`` without drift."""
+    """False alarms of ``detector`` per million rows of the feature ``name`` without drift."""
     return sum(1 for _ in alarms(detector, fed(name, MODEL[name].rows(rng, rows)).tolist())) / rows * 1e6
 
 
@@ -61,7 +61,7 @@ def adwin_rates(name: str, rows: int, seed: int) -> dict[float, float]:
 
 
 def equal_delta(rates: dict[float, float]) -> float:
-    """The delta of one alarm in `FEATURE_RATE_ROWS`: ln rate as a line of ln delta, followed to there."""
+    """The delta with one alarm in `FEATURE_RATE_ROWS`: ln(rate) is fitted by a line in ln(delta) and extrapolated."""
     seen = {delta: rate for delta, rate in rates.items() if rate > 0}
     if len(seen) < 2:
         return 1 / FEATURE_RATE_ROWS
@@ -70,7 +70,7 @@ def equal_delta(rates: dict[float, float]) -> float:
 
 
 class PageHinkleys:
-    """river's Page-Hinkley on many streams at once, without its reset: the larger of its two statistics."""
+    """The larger of the two statistics of river's Page-Hinkley, for many streams at once and without its reset."""
 
     def __init__(self, streams: int, delta: float = 0.005, alpha: float = 1 - 0.0001) -> None:
         self._delta, self._alpha, self._n = delta, alpha, 0
@@ -78,7 +78,7 @@ class PageHinkleys:
         self._least, self._most = np.full(streams, np.inf), np.full(streams, -1.0)
 
     def update(self, values: Floats) -> Floats:
-        """The statistic (streams,) after one more value each."""
+        """The statistics (streams,) after one more value of each stream."""
         self._n += 1
         self._mean += (values - self._mean) / self._n
         off = values - self._mean
@@ -118,7 +118,7 @@ def delays(make: Any, shift: Shift, repetitions: int, *, before: int, after: int
 
 
 def measure(repetitions: int, scale: float = 1.0) -> dict[str, object]:
-    """Settings of equal rate, false alarms of the defaults per feature, and delays of all three."""
+    """For all detectors: settings for the same rate, false alarms by feature with the default settings, and delays."""
     from river.drift import ADWIN, KSWIN, PageHinkley
 
     names = list(dict.fromkeys(shift.features[0] for shift in SEEN))

@@ -1,6 +1,7 @@
-"""The statistics behind other tools' verdicts on a window, for many windows at once.
+"""The statistics that other tools use for their verdicts, computed for many windows at once.
 
-`real_tools` holds them against the tools themselves. A reference is the training column; it may have millions of rows.
+`real_tools` compares them with the tools themselves. A *reference* is a training column, which may have millions of
+rows.
 """
 
 from __future__ import annotations
@@ -38,25 +39,23 @@ class NumericReference:
 
     @cached_property
     def bins(self) -> Floats:
-        """NannyML's: of equal width, as many as Doane's rule says."""
+        """The edges of NannyML's bins: of equal width, their number by Doane's rule."""
         return np.histogram_bin_edges(self.values, bins="doane")
 
     @cached_property
     def bin_shares(self) -> Floats:
-        """Shares of the reference in `bins`, then what is outside of them: nothing."""
+        """Shares of the reference in `bins`, and 0 for the values outside of them."""
         return np.append(np.histogram(self.values, self.bins)[0] / len(self.values), 0.0)
 
     def bin_of(self, values: Floats) -> Integers:
-        """The place in `bins` of each value; their number where it is outside of them."""
+        """The index of each value's bin; the number of bins if the value is outside of all."""
         last = len(self.bins) - 1
         place = self.bins.searchsorted(values, "right") - 1
         place[values == self.bins[-1]] = last - 1
         return np.where((place < 0) | (place >= last), last, place)
 
     def distances(self, values: Floats, window: int, step: int) -> tuple[Floats, Floats]:
-        """Kolmogorov-Smirnov's D and Wasserstein's distance / std, of the last ``window`` values at every ``step``-th
-        one.
-        """
+        """Kolmogorov-Smirnov's D and Wasserstein's distance / std, for windows of ``window`` values every ``step``."""
         n, m = len(self.values), window
         rank = self.values.searchsorted(values).astype(np.float64)
         # the integral of the reference's distribution function up to each value, times n
@@ -97,14 +96,14 @@ class NumericReference:
 
 
 def _sorted(values: Floats, rank: Floats, area: Floats, m: int, step: int):  # type: ignore[no-untyped-def]
-    """Windows of three arrays that rise together, sorted each, some windows at a time."""
+    """Windows of three arrays in the same order, each window sorted; a few windows at a time, to save memory."""
     views = [np.lib.stride_tricks.sliding_window_view(each, m)[::step] for each in (values, rank, area)]
     for start in range(0, len(views[0]), _WINDOWS_AT_ONCE):
         yield [np.sort(view[start : start + _WINDOWS_AT_ONCE], axis=1) for view in views]
 
 
 def rolling_counts(codes: Integers, kinds: int, window: int, step: int) -> Integers:
-    """Counts (windows, kinds) of the last ``window`` codes at every ``step``-th one; both multiples of ``step``."""
+    """Counts (windows, kinds) of codes in windows of ``window`` codes, one every ``step``, which divides ``window``."""
     blocks = len(codes) // step
     flat = codes[: blocks * step].astype(np.int64) + kinds * np.repeat(np.arange(blocks), step)
     return rolled(np.bincount(flat, minlength=blocks * kinds).reshape(blocks, kinds), window // step)
@@ -117,16 +116,16 @@ def rolled(counts: Integers, blocks: int) -> Integers:
 
 
 def jensen_shannon(p: Floats, q: Floats, base: float | None = None) -> Floats:
-    """The distance (not the divergence) of shares p (..., k) and q (..., k)."""
+    """The Jensen-Shannon distance (not the divergence) between shares p (..., k) and q (..., k)."""
     middle = (p + q) / 2
     divergence = (rel_entr(p, middle).sum(-1) + rel_entr(q, middle).sum(-1)) / 2
     return np.sqrt(np.maximum(divergence / (1.0 if base is None else np.log(base)), 0))
 
 
 def chi2_p(reference: Integers, counts: Integers) -> Floats:
-    """p-values of the contingency tables of ``reference`` (k,) and each row of ``counts`` (windows, k).
+    """p-values of the chi-squared test of ``reference`` (k,) and each row of ``counts`` (windows, k).
 
-    With Yates' correction for two categories, as SciPy has it.
+    For two categories with Yates' correction, as in SciPy.
     """
     before, now = np.broadcast_to(reference, counts.shape).astype(float), counts.astype(float)
     n, m, both = before.sum(1, keepdims=True), now.sum(1, keepdims=True), before + now

@@ -1,4 +1,4 @@
-"""Other tools' results, part by part: each is measured once and kept in the cache folder, then in results.json."""
+"""Measures the other tools in parts. Each part is kept in the cache folder; all of them are written to results.json."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RESULTS = Path(__file__).with_name("results.json")
 _SCRIPTS = Path(__file__).parents[2]
 
 _ENVIRON = {"OMP_NUM_THREADS": "1", "DO_NOT_TRACK": "1", "NML_DISABLE_USAGE_LOGGING": "1"}
-"""One thread, and nothing is told to the tools' makers."""
+"""The tools compute with one thread, and do not send usage data."""
 
 PINS: Mapping[str, tuple[str, ...]] = {
     "river": ("river==0.26.1",),
@@ -22,7 +22,7 @@ PINS: Mapping[str, tuple[str, ...]] = {
     "nannyml": ("nannyml==0.13.1", "statsmodels", "pandas==2.3.3", "numpy==1.26.4"),
     "alibi": ("alibi-detect==0.13.0", "numba==0.59.1", "numpy==1.26.4", "pandas==2.3.3", "torch==2.13.0"),
 }
-"""One virtual environment each: their pins conflict."""
+"""The packages of each virtual environment. Their requirements conflict, so each tool has its own."""
 
 INSIDE: Mapping[str, tuple[str, str]] = {
     "river": ("river", "river_tools"),
@@ -31,15 +31,15 @@ INSIDE: Mapping[str, tuple[str, str]] = {
     "real_nannyml": ("nannyml", "real_tools"),
     "real_alibi": ("alibi", "real_tools"),
 }
-"""Parts that run inside a tool's own environment: the environment, and the module here that is run there."""
+"""Parts that run in a tool's own environment: the environment, and the module of this folder that runs in it."""
 
 
 REPETITIONS, REPETITIONS_BY_OUR_CODE = 50, 400
-"""Of each shift: by the tools' own code, and by ours, which is faster."""
+"""Repetitions of each shift with the tools' own code, and with ours, which is faster."""
 
 
 def python_of(cache: Path, tool: str) -> Path:
-    """The interpreter of the tool's virtual environment in ``cache``, made where it is missing."""
+    """The Python of the tool's virtual environment in ``cache``, which is made if it is missing."""
     folder = cache / f"venv-{tool}"
     done = folder / "installed"
     if not done.exists():
@@ -50,7 +50,7 @@ def python_of(cache: Path, tool: str) -> Path:
 
 
 def part(name: str, cache: Path, *, say: Callable[[str], None]) -> dict[str, object]:
-    """The results of one part, from the cache where they are in it."""
+    """The results of one part, from the cache if possible."""
     path = cache / f"peers-{name}.json"
     if not path.exists():
         if name in INSIDE:

@@ -1,7 +1,7 @@
-"""Tools that compare a window with a reference: Evidently, NannyML, alibi-detect, by their rules.
+"""Measures the rules of tools that compare a window with a reference: Evidently, NannyML and alibi-detect.
 
-Every look is at the newest rows; the reference has a million. Beside the defaults, thresholds are moved, for each
-feature by itself, to the false-alarm rate of the study.
+The window has the newest rows; the reference has a million. The rules are measured with the tools' default thresholds,
+and with thresholds that give each feature the study's rate of false alarms.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class NumericJudge:
         return self._jensen_shannon(self._column, window, window)
 
     def least_failing(self, alpha: float, window: int) -> float:
-        """alibi-detect's score at which p is ``alpha``."""
+        """alibi-detect's score for which p is ``alpha``."""
         n = len(self._column)
         return float(stats.kstwo.isf(alpha, round(n * window / (n + window))))
 
@@ -97,7 +97,7 @@ def judge_of(name: str, column: Floats) -> Judge:
 
 
 def default_thresholds(judge: Judge, window: int) -> Mapping[str, float]:
-    """What each tool takes for its threshold by itself; alibi-detect's is Bonferroni's over the model."""
+    """The default threshold of each tool; that of alibi-detect has Bonferroni's correction for the model's features."""
     chunks = judge.chunk_scores(window)
     least = judge.least_failing(0.05 / MODEL_FEATURES, window)
     return dict(zip(TOOLS, (0.1, float(chunks.mean() + 3 * chunks.std()), least), strict=True))
@@ -128,7 +128,7 @@ def equal_thresholds(name: str, window: int, *, looks: int, references: int, see
 
 
 def default_alarms(*, rows: int, repetitions: int, seed: int) -> dict[str, dict[str, float]]:
-    """False alarms of the defaults over the model's 20 features: share of looks, alarms per million rows."""
+    """False alarms with default thresholds over the model's 20 features: share of looks, alarms per million rows."""
     counts = {tool: [0, 0] for tool in TOOLS}
     looks = (rows - DEFAULT_WINDOW) // LOOK_ROWS + 1
     for part in range(repetitions):
@@ -183,7 +183,7 @@ def _delay(scores: Floats, threshold: float) -> int | None:
 
 
 def measure(*, repetitions: int, scale: float = 1.0, say: Callable[[str], None] = print) -> dict[str, object]:
-    """Everything of this module: thresholds, false alarms of the defaults, delays. ``scale`` shortens simulations."""
+    """Measure thresholds, false alarms with the defaults, and delays. ``scale`` below 1 shortens the simulations."""
     equal: dict[str, dict[int, dict[str, float]]] = {}
     for name in dict.fromkeys(shift.features[0] for shift in SHIFTS):
         cheap = isinstance(MODEL[name], Categories)

@@ -1,4 +1,4 @@
-"""The faults that the server has to survive: killed workers, workers scaled up and down, garbage in requests."""
+"""Injects faults that the server has to survive: killed workers, workers scaled up and down, garbage in requests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sum_model import Row
 
 
 @dataclass
-class Mischief:
+class FaultInjector:
     """Each method causes one fault and counts it. TorchServe may give up to ``handed_on`` requests to two workers."""
 
     server: TorchServe
@@ -29,11 +29,11 @@ class Mischief:
     scalings: int = 0
     handed_on: int = 0
     garbage: int = 0
-    swallowed: int = 0
+    accepted_garbage: int = 0
     killed: set[int] = field(default_factory=set)
 
     def kill(self) -> None:
-        """Kill a worker, every second time the one that serves the port. The last worker lives: it has to answer."""
+        """Kill a worker, every second time the one that serves the port. The last ready worker is not killed."""
         ready = wait_for("a worker that will survive", self._several, 120)
         serving = [pid for pid in listeners(self.port) if pid in ready]
         victims = serving if serving and self.kills % 2 == 0 else [random.choice(ready)]
@@ -57,7 +57,7 @@ class Mischief:
         """Send a body that is not a row. An answer with 200 is a fault; no answer is not: the worker may be killed."""
         self.garbage += 1
         if status(self.server, "sum/1.0", next(bodies)) < 400:
-            self.swallowed += 1
+            self.accepted_garbage += 1
 
 
 def refused_bodies(server: TorchServe) -> list[bytes]:
