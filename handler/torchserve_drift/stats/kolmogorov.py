@@ -14,10 +14,11 @@ LEAST = float(np.finfo(np.float64).tiny)
 """The smallest p-value that is returned (2.2e-308). A probability that underflows is not reported as 0."""
 
 _EXACT_UP_TO = 140
+"""Up to this number of observations no series is used."""
 
 _SERIES_INACCURATE_UP_TO = 250
-"""Up to so many observations the series is inaccurate for small d. SciPy too takes the matrix there. With more
-observations both agree to 1e-6."""
+"""Up to this number of observations the series is inaccurate for small d, so the matrix is used, as SciPy does. With
+more observations both agree to 1e-6."""
 
 _PI2 = math.pi**2
 _ODD2 = np.arange(1, 10, 2) ** 2.0
