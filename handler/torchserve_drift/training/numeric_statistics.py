@@ -22,7 +22,9 @@ FIXED_POINT_BITS = 78
 
 @dataclass
 class NumericStatistics:
-    """What `NumericBaseline` says of a column, and exact sums. `numeric.numeric_statistics` fills it step by step.
+    """The statistics of a column that `NumericBaseline` holds, and exact sums.
+
+    `numeric.numeric_statistics` fills in the fields step by step.
 
     Attributes
     ----------
