@@ -1,4 +1,4 @@
-"""ARCHITECTURE.md says what is there: every module, what it imports, and which touch nothing but their arguments."""
+"""ARCHITECTURE.md agrees with the code: layers, imports between modules, and which modules are pure."""
 
 from __future__ import annotations
 

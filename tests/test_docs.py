@@ -1,4 +1,4 @@
-"""The documents say what the code does: every setting, command, option and field, links that lead, code that parses."""
+"""The documents agree with the code: settings, commands, options, public names and fields; links and examples work."""
 
 from __future__ import annotations
 

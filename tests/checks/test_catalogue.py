@@ -1,4 +1,4 @@
-"""The catalogue is all that the rest of the package knows of a check: a new one is a declaration and a class."""
+"""The catalogue has all that the package needs to know about a check: a new check is a declaration and a class."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sequential check against its definition, row by row, and what it sees that whole windows do not."""
+"""The sequential check: against its definition, and changes within a window that checks of the whole window miss."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def test_every_worker_and_every_row_counts_whatever_the_window_has_forgotten() -
         ("unseen", lambda rng: {"x": rng.normal(size=1000), "c": rng.choice(6, 1000, p=[*[0.196] * 5, 0.02])}, 0.0),
     ],
 )
-def test_each_part_has_the_gate_of_the_check_that_it_is_like(kind: str, fresh: Any, limit: float) -> None:
+def test_each_part_has_the_minimum_effect_of_the_check_that_it_is_like(kind: str, fresh: Any, limit: float) -> None:
     rng = np.random.default_rng(2)
     known = {"x": rng.normal(size=30_000), "c": rng.choice(5, 30_000).astype(str)}
     monitor, clock = monitor_of(known)

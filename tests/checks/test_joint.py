@@ -1,4 +1,4 @@
-"""The joint check finds changes of dependence that no feature shows by itself, and is deaf to all others."""
+"""The joint check: it finds changed associations of two features, and no change of one feature by itself."""
 
 from __future__ import annotations
 

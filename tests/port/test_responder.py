@@ -1,4 +1,4 @@
-"""The cache of responses: what is rendered once, and what is rendered anew."""
+"""The cache of responses: which responses are rendered once, and which are rendered again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Spans of training time: each effect against the words of its definition, in plain numpy and pandas."""
+"""Spans of training time: each effect against its definition, written in plain numpy and pandas."""
 
 from __future__ import annotations
 

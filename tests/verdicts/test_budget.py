@@ -1,4 +1,4 @@
-"""The alarm budget: what all levels of an interval sum to, and what the structure of time saves."""
+"""The alarm budget: the sum of all levels of an interval, and the levels of looks at which a pane has closed."""
 
 from __future__ import annotations
 

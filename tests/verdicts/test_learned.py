@@ -1,4 +1,4 @@
-"""Learned limits are quiet about the seasons of the training data, and about them only: flights of 2013 and of 2023."""
+"""Learned minimum effects: no alarm for the seasons of the training data, an alarm for other changes (US flights)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def found(of_half: Baseline) -> list[Drifted]:
     return drifted(of_half, OTHERS)
 
 
-def test_the_weather_of_a_month_drifts_by_default_and_not_under_learned_limits(found: list[Drifted]) -> None:
+def test_the_weather_of_a_month_drifts_by_default_and_not_under_learned_minimum_effects(found: list[Drifted]) -> None:
     months = [one for one in found if one.year == KNOWN_YEAR and one.month]
     assert len(months) == 12
     for one in months:

@@ -127,7 +127,7 @@ class _Scores:
     def of(cls, codes: NumericCodes) -> _Scores:
         if not codes.sample_count:  # values are so rare that the sample has none: there is nothing to compare with
             return cls(np.zeros(1), _power_means(np.empty(0)))
-        # Odd codes stand for the distinct values of the sample, and for each there is the share of rows up to it.
+        # Odd codes are the distinct values of the sample. Their shares of rows become whole numbers of rows again.
         cumulative = np.round(codes.at_most[1::2] * codes.sample_count).astype(np.int64)
         table = normal_scores(cumulative)
         return cls(table, _power_means(np.repeat(table[1::2], np.diff(cumulative, prepend=0))))

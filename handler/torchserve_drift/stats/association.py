@@ -103,7 +103,7 @@ def association(columns: Iterable[Floats], rows: int) -> Association:
         )
     r, m22, m31, m33, m42, m51 = (total / rows for total in products)
     m40, m60 = (total / rows for total in even_powers)
-    np.clip(r, -1, 1, out=r)
+    np.clip(r, -1, 1, out=r)  # the rounding error of the sums can exceed the range
     # mij is the mean of x^i y^j. These are the means of the influence function's square and cube, multiplied out.
     second = m22 - r * _plus_transpose(m31) + r**2 / 4 * (_plus_transpose(m40[:, None]) + 2 * m22)
     third = m33 - 1.5 * r * _plus_transpose(m42) + 0.75 * r**2 * (_plus_transpose(m51) + 2 * m33)
@@ -126,6 +126,7 @@ def correlations(columns: Iterable[Floats], present: Optional[Iterable[Floats]])
     r
         In [-1, 1]; NaN where no row has both values.
     """
+    # Columns are 0 where they have no value, so such rows add nothing; only the number of rows differs between pairs.
     products: Floats = np.zeros(())
     rows: Floats = np.zeros(())
     for x, known in zip(columns, repeat(None) if present is None else present):

@@ -51,6 +51,7 @@ def two_sample_p(d: FloatsLike, n: FloatsLike, m: FloatsLike) -> Floats:
     """
     statistics, before, now = (np.asarray(a, np.float64) for a in (d, n, m))
     empty = (before <= 0) | (now <= 0)
+    # For large samples the two-sample statistic is distributed like that of one sample of this size.
     size = np.round(before * now / np.where(empty, 1, before + now))
     p = np.where(statistics == 0, 1, kstwo_sf(statistics, size))
     return np.where(empty, np.nan, p)
@@ -67,6 +68,7 @@ def least_two_sample_p(n: FloatsLike, m: FloatsLike) -> Floats:
     from scipy.special import gammaln
 
     before, now = np.asarray(n, np.float64), np.asarray(m, np.float64)
+    # All orders of the pooled rows are equally likely, and at least one of them on each side is the most extreme.
     log_ways = gammaln(before + now + 1) - gammaln(before + 1) - gammaln(now + 1)
     least: Floats = np.clip(2 * np.exp(-log_ways), LEAST, 1)
     return least

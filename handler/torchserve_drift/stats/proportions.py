@@ -79,6 +79,7 @@ def two_proportions_p(
     greater = hypergeometric_tail(now, rows_now, marked, rows)
     if side == "greater":
         return greater
+    # Few hits in the second sample are many hits in the first one.
     less = hypergeometric_tail(before, rows_before, marked, rows)
     both: Floats = np.minimum(2 * np.minimum(greater, less), 1)
     return both
@@ -108,6 +109,7 @@ def beyond_range_p(k: FloatsLike, m: FloatsLike, n: FloatsLike) -> Floats:
     outside, new, old = _broadcast_floats(k, m, n)
     possible = (outside > 0) & (outside <= new) & (old > 0)
     impossible = (outside > new) & (old > 0)
+    # Elements with a known result are computed for a harmless case instead: 1 of 1 new rows, with 1 old row.
     outside, new, old = (np.where(possible, a, 1) for a in (outside, new, old))
     corner = np.exp(_log_hypergeometric(outside, outside, new, new + old)) * _ROUNDING
     p = corner * (outside + 1 - outside * (new - outside) / (new + old - outside))

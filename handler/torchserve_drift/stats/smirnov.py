@@ -63,7 +63,7 @@ def _summed(n: Floats, d: Floats) -> Floats:
     result = np.empty(n.shape)
     for size in np.unique(n):
         same = np.flatnonzero(n == size)
-        step = max(1, _BLOCK // int(size))
+        step = max(1, _BLOCK // int(size))  # each statistic has about ``size`` terms
         for start in range(0, len(same), step):
             block = same[start : start + step]
             result[block] = _summed_same(int(size), d[block])

@@ -67,6 +67,7 @@ def raised(tolerance: float, check: str, rows: int, spans: int) -> float:
     spread = learning.spread if learning is not None else None
     if spread is None:  # a share near 0, whose standard error follows from the share itself
         spread = math.sqrt(min(tolerance, 0.25))
+    # A span has rows / spans rows, and the standard error of its effect is the spread over the square root of them.
     return LEARNED_MARGIN * tolerance + LEARNED_STANDARD_ERRORS * spread * math.sqrt(spans / max(rows, 1))
 
 

@@ -82,6 +82,7 @@ class ReportBuilder:
                 yield window.label, self._unchanged(w, before, now)
                 continue
             drifted = verdict.drifted or self._lasts(w, before, now)
+            # Drift that lasts keeps the time at which it was found.
             since = before.since if before is not None and before.drifted else now
             last_failed = now if verdict.drifted else before.last_failed if before is not None else None
             yield (

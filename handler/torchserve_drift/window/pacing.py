@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 
 _T = TypeVar("_T")
 
-_WORK_SECONDS, _BREAK_SECONDS = 0.0003, 0.0005  # measured: docs/decisions/0021
+_WORK_SECONDS, _BREAK_SECONDS = 0.0003, 0.0005  # see docs/decisions/0021
 
 
 class Pace(Protocol):

@@ -31,7 +31,7 @@ from torchserve_drift.window.writer import Bytes, SegmentWriter
 _logger = logging.getLogger("torchserve_drift")
 
 _RETRY_AFTER_CHECKS = 50
-"""A process without a file tries to create one after so many calls of `Store.check_file`."""
+"""A process without a file tries again to create one after this number of calls of `Store.check_file`."""
 
 
 def _do_nothing() -> None:
