@@ -117,7 +117,7 @@ class CategoricalBaseline:
     sample
         (sample_rows,) indices into ``categories``; `MISSING_CODE` where missing.
     importance
-        As in `NumericBaseline`.
+        Share of the feature in the score; see `NumericBaseline`.
     variation
         Effects of `CATEGORICAL_EFFECTS`; see `tolerance`.
     """
@@ -146,7 +146,7 @@ class CategoricalBaseline:
         return Feature(self.name, "categorical", self.categories)
 
     def tolerance(self, check: str) -> float:
-        """As `NumericBaseline.tolerance`, for `CATEGORICAL_EFFECTS`."""
+        """The largest effect of ``check`` in any span of training time; see `NumericBaseline.tolerance`."""
         return _largest_effect(self.variation, check)
 
 
@@ -165,7 +165,7 @@ class Profile:
     Attributes
     ----------
     features
-        In the order of the columns of the training data.
+        The features, in the order of the columns of the training data.
     rows
         Rows of the training data.
     created

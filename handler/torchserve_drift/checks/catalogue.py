@@ -50,7 +50,7 @@ class Learning:
     spread
         The standard error of the effect, times the square root of the rows, where it is largest: 0.5 for a share,
         whose standard error is largest at one half. ``None`` for shares that are usually near 0: their standard error
-        follows from the learned share itself (see `min_effects.raised`).
+        follows from the learned share itself (see `min_effects.learned_min_effect`).
     """
 
     spread: Optional[float]
@@ -92,7 +92,7 @@ class Check:
 
 
 DEFAULT_MEAN_SHIFT = 0.25
-"""In standard deviations of the baseline: the minimum effect of `mean` where ``mean_shift`` is not set."""
+"""The minimum effect of `mean` if ``mean_shift`` is not set, in standard deviations of the baseline."""
 
 # Budget: the check that usually finds drift first has the largest share (docs/decisions/0014).
 # Learning of `std`: for a normal distribution the spread is 0.7. It is 1 here, because heavier tails make it larger.

@@ -105,11 +105,11 @@ class WindowView:
     rows
         The tallies and the sample of the window.
     span_design_effects
-        (S, F) of each feature's values in each span. The last span is the whole window.
+        (S, F) design effects of each feature's values in each span. The last span is the whole window.
     absence_design_effects
-        (F,) of the share of rows without a value.
+        (F,) design effects of the share of rows without a value.
     sample_design_effect
-        Of the rows of the sample: the largest over all features.
+        The design effect of the sample: the largest over all features.
     jointly
         Whether the joint distribution is checked this time.
     paced

@@ -49,7 +49,7 @@ def check(
     Returns
     -------
     Report
-        As the server gives it, and in addition with the names of the categories that the baseline does not have.
+        The same as from the server, and in addition the names of the categories that the baseline does not have.
 
     Raises
     ------

@@ -47,7 +47,7 @@ class Alarms:
 
 @dataclass(frozen=True)
 class Export:
-    """Where the metrics are served (``host:port``), how many of them, and the files for TLS."""
+    """The settings of the port: the address ``host:port``, limits on the number of series, and the files for TLS."""
 
     address: str = "127.0.0.1:8083"
     torchserve_metrics: bool = False

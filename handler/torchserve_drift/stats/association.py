@@ -43,7 +43,7 @@ class Association:
 
 
 class Change(NamedTuple):
-    """For each pair: the change of its correlation, in [-2, 2], and the two-sided p-value of no change."""
+    """The change of each pair's correlation, in [-2, 2], and the two-sided p-value of no change."""
 
     r: Floats
     p_value: Floats

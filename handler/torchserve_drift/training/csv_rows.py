@@ -95,5 +95,5 @@ def _refuse_times(raw: ir.Table, names: dict[str, str]) -> None:
 
 
 def _unreadable_counts(raw: ir.Table, places: Iterable[str], data_type: str) -> dict[str, int]:
-    """For each column, how many of its values cannot be read as ``data_type`` and are not missing."""
+    """The number of values of each column that cannot be read as ``data_type`` and are not missing."""
     return one_row(raw, {place: is_unreadable_as(raw[place], data_type).sum() for place in places})

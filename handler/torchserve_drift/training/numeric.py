@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import ibis.expr.types as ir
 
 EXACT_QUANTILE_ROWS = 20_000_000
-"""For more rows the quantiles are those of the sample: for exact ones DuckDB holds a whole column in memory."""
+"""The most rows for exact quantiles, which need a whole column in memory. With more rows the sample gives them."""
 
 Samples = Mapping[str, Floats]
 """A column's name in the table to its sampled values, NaN where there is none."""

@@ -33,7 +33,7 @@ class NumericStatistics:
     count, present
         Numbers of finite values, and of finite and infinite ones.
     minimum, maximum
-        Of the finite values; NaN when there are none.
+        The extremes of the finite values; NaN when there are none.
     scaled_mean
         The mean of the values times 2**`shift`.
     squares

@@ -38,7 +38,7 @@ def joint_min_effect(profile: Profile, alarms: Alarms) -> float:
     set_by_user = alarms.min_effects["joint"]
     if not alarms.min_effect_learned:
         return set_by_user
-    return max(set_by_user, raised(profile.joint_tolerance, "joint", profile.sample_rows, profile.spans))
+    return max(set_by_user, learned_min_effect(profile.joint_tolerance, "joint", profile.sample_rows, profile.spans))
 
 
 def require_learnable(features: Sequence[FeatureBaseline], alarms: Alarms) -> None:
@@ -53,7 +53,7 @@ def require_learnable(features: Sequence[FeatureBaseline], alarms: Alarms) -> No
         raise ConfigError("alarms.min_effect.learned must be false for a baseline built without --time, got True")
 
 
-def raised(tolerance: float, check: str, rows: int, spans: int) -> float:
+def learned_min_effect(tolerance: float, check: str, rows: int, spans: int) -> float:
     """The learned minimum effect of ``check``: the tolerance with a margin, plus standard errors.
 
     Parameters
@@ -78,7 +78,7 @@ def _feature_min_effects(feature: FeatureBaseline, settings: Settings) -> dict[s
             set_by_user = settings.min_effect(feature.name, check.name)
             if check.name == "mean":  # users set it in the feature's own unit
                 set_by_user = _in_standard_deviations(feature, set_by_user)
-            learned = _learned_min_effect(feature, settings.alarms, check.name)
+            learned = _learned_from_spans(feature, settings.alarms, check.name)
             min_effects[check.name] = max(set_by_user or 0.0, learned)
     return min_effects
 
@@ -90,8 +90,8 @@ def _in_standard_deviations(feature: FeatureBaseline, mean_shift: Optional[float
     return shift / scale_of(feature)[1]
 
 
-def _learned_min_effect(feature: FeatureBaseline, alarms: Alarms, check: str) -> float:
+def _learned_from_spans(feature: FeatureBaseline, alarms: Alarms, check: str) -> float:
     """The minimum effect that training time asks for; 0 where none is learned."""
     if not alarms.min_effect_learned or check not in feature.variation:
         return 0.0
-    return raised(feature.tolerance(check), check, feature.count, len(feature.variation[check]))
+    return learned_min_effect(feature.tolerance(check), check, feature.count, len(feature.variation[check]))

@@ -76,7 +76,7 @@ class FeatureReport:
     Attributes
     ----------
     name, kind, importance
-        As in the baseline; the kind of the joint distribution is "joint", its importance 0.
+        The same as in the baseline; the kind of the joint distribution is "joint", its importance 0.
     windows
         The result in each window, by the window's label.
     unseen
