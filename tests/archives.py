@@ -1,4 +1,4 @@
-"""Archives of a tiny model that is served with drift monitoring, and whose answers tell where they come from."""
+"""Archives of a small model with drift monitoring. Answers also tell the process and files they come from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Baselines computed in memory, by the definition of each field, for tests of all that reads a baseline."""
+"""Baselines computed in memory by the definition of each field, for all tests that need a baseline."""
 
 from __future__ import annotations
 

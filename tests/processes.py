@@ -1,4 +1,4 @@
-"""What the kernel knows of processes: which of them listen on a port, their open files and their memory."""
+"""Facts about processes from the kernel: which of them listen on a port, their open files and their memory."""
 
 from __future__ import annotations
 

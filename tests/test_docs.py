@@ -280,6 +280,24 @@ def test_there_is_an_example_of_every_command() -> None:
     assert shown == set(COMMANDS)
 
 
+# Python
+
+
+@pytest.mark.parametrize("module", ["torchserve_drift", "torchserve_drift.handler"])
+def test_every_public_name_is_documented_and_no_other(module: str) -> None:
+    rows = list(table_rows(read("docs/python.md"), f"| `{module}` | what it is |"))
+    assert sorted(name.strip("`") for name, _ in rows) == sorted(importlib.import_module(module).__all__)
+    assert all(text.endswith(".") for _, text in rows)
+
+
+def test_documented_methods_are_there() -> None:
+    module = importlib.import_module("torchserve_drift")
+    named = re.findall(r"`([A-Z]\w+)\.(\w+)`", read("docs/python.md"))
+    assert named
+    for owner, method in named:
+        assert callable(getattr(getattr(module, owner), method)), f"{owner}.{method}"
+
+
 # reports
 
 

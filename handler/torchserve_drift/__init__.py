@@ -1,7 +1,7 @@
 """Drift monitoring for models served by TorchServe.
 
-``Baseline``, ``Monitor``, ``Report``, ``Settings`` and ``check`` need neither TorchServe nor torch; the handler classes
-are in `torchserve_drift.handler`.
+The public names of this package need neither TorchServe nor torch. The handler classes are in
+`torchserve_drift.handler`. Everything else is internal; docs/python.md lists all public names.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["Baseline", "BaselineError", "ConfigError", "DriftError", "Monitor", "Report", "Settings", "check"]
 
-_HOMES = {
+_MODULE_OF = {
     "Baseline": "baseline.baseline",
     "Monitor": "monitoring.monitor",
     "Report": "verdicts.report",
@@ -30,10 +30,10 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    # numpy and the rest load with the first name that needs them: `import torchserve_drift` itself cannot fail for a
-    # missing dependency, so a handler can report it and serve on
-    if name not in _HOMES:
+    # Loaded on first use: `import torchserve_drift` cannot fail for a missing dependency. So a handler can log the
+    # missing one and serve the model.
+    if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)

@@ -1,4 +1,4 @@
-"""The artifact: what is written is read, and whatever else is read is one clear error."""
+"""The artifact: what is written can be read, and a damaged or wrong file gives one error of one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sequential check against its definition, row by row, and what it sees that whole windows do not."""
+"""The sequential check: against its definition, and changes within a window that checks of the whole window miss."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from scipy import stats as scipy_stats
 
 from baselines import baseline
 from torchserve_drift import Monitor
-from torchserve_drift.checks.changepoint_categorical import SHARES_SHARE
-from torchserve_drift.checks.changepoint_numeric import LOCATION_SHARE, SCALE_SHARE
+from torchserve_drift.checks.changepoint_categorical import KNOWN_PART
+from torchserve_drift.checks.changepoint_numeric import LOCATION_PART, SCALE_PART
 from torchserve_drift.checks.span_weights import FEWEST_ROWS, span_weights
 from torchserve_drift.verdicts.report import CheckResult
 from torchserve_drift.window.merge import SPAN_PANES
@@ -72,7 +72,7 @@ def test_it_is_the_smallest_p_value_of_all_spans_by_the_definition() -> None:
         m, n, span = length, len(known), scores[-length:]
         pooled = np.concatenate([span, base]).var()
         difference = abs(span.mean() - base.mean()) - np.diff(np.unique(z)).max() / 2 / m
-        adjusted.append(2 * norm.sf(difference / np.sqrt(pooled * (1 / m + 1 / n))) / (weight * LOCATION_SHARE))
+        adjusted.append(2 * norm.sf(difference / np.sqrt(pooled * (1 / m + 1 / n))) / (weight * LOCATION_PART))
     found = cusum(monitor)
     best = int(np.argmin(adjusted))
     assert lengths[best] == 600
@@ -97,7 +97,7 @@ def test_of_categories_it_is_the_clearest_of_all_spans_by_the_definition() -> No
         if feature.name == "rare":
             continue
         lengths = [min(panes * 200, 5800) for panes in SPAN_PANES]
-        weights = np.sqrt(lengths) / np.sqrt(list(dict.fromkeys(lengths))).sum() * SHARES_SHARE
+        weights = np.sqrt(lengths) / np.sqrt(list(dict.fromkeys(lengths))).sum() * KNOWN_PART
         adjusted, changes = [], []
         for length, weight in zip(lengths, weights):
             counts = np.array([(rows[feature.name][-length:] == category).sum() for category in feature.categories])
@@ -139,7 +139,7 @@ def test_every_worker_and_every_row_counts_whatever_the_window_has_forgotten() -
         ("unseen", lambda rng: {"x": rng.normal(size=1000), "c": rng.choice(6, 1000, p=[*[0.196] * 5, 0.02])}, 0.0),
     ],
 )
-def test_each_part_has_the_gate_of_the_check_that_it_is_like(kind: str, fresh: Any, limit: float) -> None:
+def test_each_part_has_the_minimum_effect_of_the_check_that_it_is_like(kind: str, fresh: Any, limit: float) -> None:
     rng = np.random.default_rng(2)
     known = {"x": rng.normal(size=30_000), "c": rng.choice(5, 30_000).astype(str)}
     monitor, clock = monitor_of(known)
@@ -208,4 +208,4 @@ def test_p_values_are_valid_at_every_level_that_simulation_reaches() -> None:
         hits = int((p_values <= level).sum())
         assert hits <= scipy_stats.binom.ppf(0.9999, len(p_values), level), level
     assert (p_values <= 0.2).sum() > 20  # nor is it asleep
-    assert LOCATION_SHARE + SCALE_SHARE == 1
+    assert LOCATION_PART + SCALE_PART == 1

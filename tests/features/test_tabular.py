@@ -1,4 +1,4 @@
-"""Requests to rows: every form in which TorchServe hands over what clients send."""
+"""From requests to rows: every form in which TorchServe passes on the requests of clients."""
 
 from __future__ import annotations
 

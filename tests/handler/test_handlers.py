@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import importlib
 import json
 import logging
 import random
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import torchserve_drift
 from baselines import baseline
 from local_handlers import DRIFT, Model, ask, served
 from servers import wait_for
@@ -253,6 +255,10 @@ def test_a_missing_dependency_is_logged_once_and_the_model_serves(
             raise ModuleNotFoundError(f"No module named {module!r}", name=module)
         return importing(name, *args, **kwargs)
 
+    for folder in ("port", "monitoring"):
+        # The imports below bind new modules to the package: after the test it must have the old ones again.
+        old = importlib.import_module(f"torchserve_drift.{folder}")
+        monkeypatch.setattr(torchserve_drift, folder, old)
     for name in list(sys.modules):
         if name.startswith(("torchserve_drift.port", "torchserve_drift.monitoring", module)):
             monkeypatch.delitem(sys.modules, name)

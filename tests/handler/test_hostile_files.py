@@ -413,10 +413,10 @@ def test_no_bit_and_no_cut_of_a_segment_ends_evaluations(tmp_path: Path, seed: i
     for round_ in range(3):
         again.observe(FEW)
         thread.run_once(1e5 * round_)
-    before = thread.publication.shown()[0]["rows_total"]
+    before = thread.publication.shown_snapshots()[0]["rows_total"]
     again.observe(FEW)
     thread.run_once(1e6)
-    assert thread.publication.shown()[0]["rows_total"] == before + 20
-    assert respond("GET", "/metrics", {}, thread.publication.shown).status == 200
+    assert thread.publication.shown_snapshots()[0]["rows_total"] == before + 20
+    assert respond("GET", "/metrics", {}, thread.publication.shown_snapshots).status == 200
     thread.stop()
     again.stop()

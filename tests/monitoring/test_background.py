@@ -95,7 +95,7 @@ def test_a_port_of_another_program_is_logged_once_and_that_of_a_sibling_never(
     directory = registered(tmp_path / "ours", "m", port, tmp_path / "model")
     watched = monitor(directory, port, snapshot_files=SnapshotFiles(tmp_path / "ours", address))
     thread = watched.background()
-    thread._port.show(thread.publication.shown)
+    thread._port_claim.show(thread.publication.shown_snapshots)
 
     def rounds() -> int:
         for _ in range(50):
@@ -113,9 +113,9 @@ def test_a_port_of_another_program_is_logged_once_and_that_of_a_sibling_never(
         assert rounds() == 1
         assert rounds() == 1
     assert rounds() == 1
-    assert thread._port.port == port
+    assert thread._port_claim.port == port
     assert not sibling.take()  # others learn that the port is ours
-    thread._port.hide(thread.publication.shown)
+    thread._port_claim.hide(thread.publication.shown_snapshots)
     thread.stop()
     watched.stop()
     assert sibling.take()
@@ -131,9 +131,9 @@ def test_a_fault_of_an_evaluation_is_published_and_the_next_one_works(
     with monkeypatch.context() as patch:
         patch.setattr(watched.store, "windows", lambda now: 1 / 0)
         thread.run_once(0.0)
-    assert thread.publication.shown()[0]["errors"]["evaluate"] == 1
+    assert thread.publication.shown_snapshots()[0]["errors"]["evaluate"] == 1
     thread.run_once(1.0)
-    assert thread.publication.shown()[0]["report"] is not None
+    assert thread.publication.shown_snapshots()[0]["report"] is not None
     thread.stop()
     watched.stop()
 
@@ -162,10 +162,10 @@ def test_a_worker_that_outlives_its_model_no_longer_shows_it(tmp_path: Path) -> 
     watched = monitor(directory, port, snapshot_files=SnapshotFiles(tmp_path, f"127.0.0.1:{port}"))
     thread = watched.background()
     thread.run_once(0.0)
-    assert {shown["model_name"] for shown in thread.publication.shown()} == {"model"}
+    assert {shown["model_name"] for shown in thread.publication.shown_snapshots()} == {"model"}
     (tmp_path / "model").rmdir()
     thread.run_once(100.0)
-    assert thread.publication.shown() == []
+    assert thread.publication.shown_snapshots() == []
     thread.stop()
     watched.stop()
 

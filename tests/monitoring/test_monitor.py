@@ -1,4 +1,4 @@
-"""The monitor without a server: the textbook case, p-values against SciPy, policies, faults."""
+"""The monitor without a server: a simple example of drift, p-values against SciPy, policies and faults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""State files that are full, read-only, gone, broken or forged: monitoring goes on, and so does the model."""
+"""State files that are full, read-only, deleted, damaged or forged: the model is served and monitoring continues."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def test_a_disk_that_fills_up_later_stops_neither_windows_nor_the_port(tmp_path)
         watching.observe(rows(100))
         thread.run_once(0.0)
         thread.run_once(100.0)
-        (shown,) = thread.publication.shown()
+        (shown,) = thread.publication.shown_snapshots()
         assert shown["rows_total"] == 100
         assert shown["errors"]["publish"] >= 1
         assert watching.report is not None
@@ -423,10 +423,10 @@ def test_forged_contents_end_neither_evaluations_nor_the_page(tmp_path, forgery,
         for round_ in range(3):
             watching.observe(rows(20))
             thread.run_once(1000.0 * round_)
-        before = thread.publication.shown()[0]["rows_total"]
+        before = thread.publication.shown_snapshots()[0]["rows_total"]
         watching.observe(rows(20))
         thread.run_once(10_000.0)
-    (shown,) = thread.publication.shown()
+    (shown,) = thread.publication.shown_snapshots()
     assert shown["rows_total"] == before + 20
     assert shown["report"] is not None
     assert all(0 <= window["rows"] < 1e15 for window in shown["report"]["windows"].values())
@@ -443,10 +443,10 @@ def test_a_process_whose_own_segment_is_overwritten_starts_a_new_one(tmp_path, f
     for round_ in range(2):
         watching.observe(rows(20))  # may be lost, and comes back
         thread.run_once(1000.0 * round_)
-    before = thread.publication.shown()[0]["rows_total"]
+    before = thread.publication.shown_snapshots()[0]["rows_total"]
     watching.observe(rows(20))
     thread.run_once(10_000.0)
-    assert thread.publication.shown()[0]["rows_total"] == before + 20
+    assert thread.publication.shown_snapshots()[0]["rows_total"] == before + 20
     assert "the contents of the old ones are inconsistent" in caplog.text
 
 
@@ -466,8 +466,8 @@ def test_random_bytes_anywhere_in_a_segment_end_neither_evaluations_nor_the_page
         for round_ in range(3):
             watching.observe(rows(20))
             thread.run_once(1000.0 * round_)
-    assert b"torchserve_drift_rows_total" in exposition(thread.publication.shown())
-    assert thread.publication.shown()[0]["report"] is not None
+    assert b"torchserve_drift_rows_total" in exposition(thread.publication.shown_snapshots())
+    assert thread.publication.shown_snapshots()[0]["report"] is not None
     thread.stop()
 
 
@@ -646,7 +646,7 @@ def test_a_forked_child_holds_neither_port_nor_lock_and_writes_to_no_window_of_i
     (port,) = free_ports(1)
     watching = monitor(tmp_path, export={"address": f"127.0.0.1:{port}"})
     thread = watching.background()
-    thread._port.show(thread.publication.shown)
+    thread._port_claim.show(thread.publication.shown_snapshots)
     watching.observe(rows(30))
     thread.run_once(0.0)
     assert listeners(port) == [os.getpid()]
@@ -670,7 +670,7 @@ def test_a_forked_child_holds_neither_port_nor_lock_and_writes_to_no_window_of_i
         assert listeners(port) == [os.getpid()]
         assert fetch(f"http://127.0.0.1:{port}/healthz")
         assert seen(watching) == [30, 30]
-        thread._port.hide(thread.publication.shown)
+        thread._port_claim.hide(thread.publication.shown_snapshots)
         watching.stop()
         with socket.socket() as free:
             free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # beside what is left of the request above

@@ -1,4 +1,4 @@
-"""Requests to responses, without a socket."""
+"""From requests to responses, without a socket."""
 
 from __future__ import annotations
 

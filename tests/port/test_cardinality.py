@@ -1,4 +1,4 @@
-"""The number of series of a model is what docs/metrics.md says, for any baseline, names and traffic."""
+"""The number of series of a model equals that in docs/metrics.md, for any baseline, names and traffic."""
 
 from __future__ import annotations
 

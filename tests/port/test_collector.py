@@ -1,4 +1,4 @@
-"""The collector for other registries, compared with the port's page; each is the oracle of the other.
+"""The collector for other registries: it and the port's page must show the same.
 
 The tests also pass with prometheus_client 0.17.0 and 0.20.0.
 """

@@ -1,4 +1,4 @@
-"""A snapshot composed of plain data. Oracle: counts by hand."""
+"""Composing a snapshot of plain data, against counts made by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page of metrics. Oracles: prometheus_client's parsers, promtool, and numbers by hand."""
+"""The page of metrics, against prometheus_client's parsers, promtool, and numbers computed by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings: every key, every error's words, environment variables, and no other outcome than those."""
+"""Settings: every key, the text of every error, environment variables, and arbitrary values."""
 
 from __future__ import annotations
 

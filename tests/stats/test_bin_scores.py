@@ -1,4 +1,4 @@
-"""Scores of bins against their definition, and tails of their sums against exact tails that no simulation reaches."""
+"""Scores of bins against their definition, and the far tails of their sums against exact convolutions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Unseen categories: the bound against enumeration, and its level where comparing singletons fails."""
+"""Unseen categories: the bound against enumeration, and its level where a comparison of singletons fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Archives with a broken baseline or settings in a real TorchServe: all are served, the sound one is monitored."""
+"""Archives with a damaged baseline or wrong settings in a real TorchServe: all are served, one is monitored."""
 
 from __future__ import annotations
 

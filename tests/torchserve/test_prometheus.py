@@ -1,4 +1,4 @@
-"""A real Prometheus scrapes a real TorchServe, and is queried for drift."""
+"""A real Prometheus scrapes a real TorchServe, and its queries find drift."""
 
 from __future__ import annotations
 

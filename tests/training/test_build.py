@@ -1,4 +1,4 @@
-"""Building a baseline: against pandas and numpy on the same files, and the rules for what is refused."""
+"""Building a baseline: statistics against pandas and numpy on the same files, and which data is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights of features: what is read, what is refused, and that shares sum to 1."""
+"""Importance of features: which weights are read, which are refused, and that shares sum to 1."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks to verdicts under each policy, against the policies' definitions."""
+"""From checks to verdicts under each policy, against the definitions of the policies."""
 
 from __future__ import annotations
 

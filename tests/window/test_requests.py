@@ -1,4 +1,4 @@
-"""The rows of a request as a cluster: their sums, the design effect, and p-values that hold their level with it."""
+"""The rows of a request as a cluster: sums over requests, the design effect, and the level of p-values."""
 
 from __future__ import annotations
 

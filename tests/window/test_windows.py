@@ -252,7 +252,7 @@ def test_a_kill_at_any_moment_of_a_fold_loses_and_repeats_nothing(where: str, mo
     rows = mixed_rows(np.random.default_rng(0), 3000)
     kills = 0
     for i in range(0, 3000, 10):
-        writer = store.writer = store._write(memory)
+        writer = store.writer = store._writer_of(memory)
         store.append(rows[i : i + 10], 10.0 * i)
         with monkeypatch.context() as patch:
             if i % 30:
@@ -267,7 +267,7 @@ def test_a_kill_at_any_moment_of_a_fold_loses_and_repeats_nothing(where: str, mo
             except Killed:
                 kills += 1
     assert kills > 50
-    final = store.writer = store._write(memory)
+    final = store.writer = store._writer_of(memory)
     final.fold()
     assert_tally(store, final.totals, rows)
     for window in store.windows(10.0 * 2990):

@@ -1,4 +1,4 @@
-"""The file of a baseline: read without trust in what the path leads to, and replaced whole or not at all."""
+"""Reads and writes the file of a baseline. A path may lead to any file; a file is replaced whole or not at all."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def read_file(path: Union[str, PathLike[str]]) -> bytes:
             file.seek(0)
             return file.read(facts.st_size)
     except (OSError, ValueError) as error:
-        raise BaselineError(f"baseline {os.fspath(path)!r} cannot be read: {_reason(error)}") from None
+        raise BaselineError(f"baseline {os.fspath(path)!r} cannot be read: {_error_text(error)}") from None
 
 
 def save_file(baseline: Profile, path: Union[str, PathLike[str]]) -> Profile:
@@ -74,7 +74,7 @@ def save_file(baseline: Profile, path: Union[str, PathLike[str]]) -> Profile:
                 os.unlink(temporary)
             raise
     except (OSError, ValueError) as error:
-        raise BaselineError(f"baseline {os.fspath(path)!r} cannot be written: {_reason(error)}") from None
+        raise BaselineError(f"baseline {os.fspath(path)!r} cannot be written: {_error_text(error)}") from None
     return replace(baseline, sha256=data[DIGEST].decode())
 
 
@@ -83,5 +83,5 @@ def _open_without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)
 
 
-def _reason(error: Exception) -> str:
+def _error_text(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)

@@ -111,7 +111,7 @@ class Baseline(Profile):
         return self.of(artifact_file.save_file(self, path))
 
     def to_dict(self) -> dict[str, Any]:
-        """What `torchserve-drift show --json` prints: everything but the samples."""
+        """The baseline without its samples, as data for JSON: the output of `torchserve-drift show --json`."""
         return summary.to_dict(self)
 
 

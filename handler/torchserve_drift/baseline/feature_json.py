@@ -1,4 +1,4 @@
-"""The features of a baseline as JSON, and checks of JSON values that may come from anybody."""
+"""The features of a baseline as JSON, and checks of JSON values from files that are not trusted."""
 
 from __future__ import annotations
 

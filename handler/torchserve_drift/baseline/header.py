@@ -25,6 +25,8 @@ KEY = "torchserve_drift.baseline"
 """The one key of the metadata in a safetensors header."""
 
 FORMAT_VERSION = 2
+"""The version of the format that is written, and the only one that is read."""
+
 LARGEST_ROWS = 2**40
 """Sums of counts up to this size stay far below 2**63, so checks can add them up without overflow."""
 
@@ -94,7 +96,7 @@ def read(data: bytes) -> Header:
     if list(metadata) != [KEY] or not isinstance(metadata[KEY], str):
         raise BaselineError(f"its metadata must have the one key {KEY!r}, got {reprlib.repr(list(metadata))}")
     content = json_object(parsed_json(metadata[KEY].encode("utf-8", "surrogatepass")), "metadata")
-    # before anything else: another version may have other fields, and then its number is what the user must hear of
+    # Checked first: another version may have other fields, and the error must name the version, not a field.
     _check_version(content.get("format_version"))
     features = _checked_features(content)
     tensors = {name: _dtype_and_shape(entry, name) for name, entry in outer.items()}

@@ -50,8 +50,8 @@ class NumericBaseline:
     count, missing, invalid
         Numbers of finite values; of nulls and NaNs; of infinite values.
     mean, std, minimum, maximum
-        Of the finite values. ``std`` divides by count - 1 and is 0 for fewer than two values; the others are NaN when
-        there are no values.
+        Statistics of the finite values. ``std`` divides by count - 1 and is 0 for fewer than two values; the others are
+        NaN when there are no values.
     quantiles
         (27,) at `QUANTILE_LEVELS`, of the finite values; NaN when there are none.
     edges
@@ -85,6 +85,7 @@ class NumericBaseline:
 
     @property
     def kind(self) -> Kind:
+        """The kind of the feature."""
         return "numeric"
 
     def tolerance(self, check: str) -> float:
@@ -97,6 +98,7 @@ class NumericBaseline:
 
     @property
     def feature(self) -> Feature:
+        """The name, kind and categories of the feature."""
         return Feature(self.name, "numeric")
 
 
@@ -115,7 +117,7 @@ class CategoricalBaseline:
     sample
         (sample_rows,) indices into ``categories``; `MISSING_CODE` where missing.
     importance
-        As in `NumericBaseline`.
+        Share of the feature in the score; see `NumericBaseline`.
     variation
         Effects of `CATEGORICAL_EFFECTS`; see `tolerance`.
     """
@@ -130,6 +132,7 @@ class CategoricalBaseline:
 
     @property
     def kind(self) -> Kind:
+        """The kind of the feature."""
         return "categorical"
 
     @cached_property
@@ -139,10 +142,11 @@ class CategoricalBaseline:
 
     @property
     def feature(self) -> Feature:
+        """The name, kind and categories of the feature."""
         return Feature(self.name, "categorical", self.categories)
 
     def tolerance(self, check: str) -> float:
-        """As `NumericBaseline.tolerance`, for `CATEGORICAL_EFFECTS`."""
+        """The largest effect of ``check`` in any span of training time; see `NumericBaseline.tolerance`."""
         return _largest_effect(self.variation, check)
 
 
@@ -151,6 +155,7 @@ def _largest_effect(variation: Variation, check: str) -> float:
 
 
 FeatureBaseline = Union[NumericBaseline, CategoricalBaseline]
+"""One feature of the training data."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,7 +165,7 @@ class Profile:
     Attributes
     ----------
     features
-        In the order of the columns of the training data.
+        The features, in the order of the columns of the training data.
     rows
         Rows of the training data.
     created
@@ -182,6 +187,7 @@ class Profile:
 
     @cached_property
     def schema(self) -> tuple[Feature, ...]:
+        """The names, kinds and categories of all features, in order."""
         return tuple(feature.feature for feature in self.features)
 
     @property

@@ -26,7 +26,7 @@ def to_dict(baseline: Profile) -> dict[str, Any]:
 
 
 def overview(baseline: Profile) -> dict[str, Any]:
-    """What concerns the baseline as a whole, not one of its features."""
+    """The facts about the baseline as a whole, without its features."""
     kinds = [feature.kind for feature in baseline.features]
     return {
         "rows": baseline.rows,

@@ -23,6 +23,7 @@ from torchserve_drift.errors import BaselineError
 from torchserve_drift.stats.arrays import AnyArray, Floats
 
 Tensors = Mapping[str, AnyArray]
+"""The name of a tensor in the file to its values."""
 
 
 def expected_tensors(header: Header) -> dict[str, tuple[str, tuple[int, ...]]]:

@@ -128,7 +128,7 @@ def _check_numeric_sample(header: Header, tensors: Tensors) -> None:
 
 
 def _check_categories(header: Header, tensors: Tensors) -> None:
-    counts, missing, lengths = tensors["categorical.counts"], tensors["categorical.missing"], _numbers_of(header)
+    counts, missing, lengths = tensors["categorical.counts"], tensors["categorical.missing"], _category_numbers(header)
     _require(header.categorical, (missing >= 0) & (missing <= header.rows), "missing must be a count of its rows")
     in_range = (counts >= 0) & (counts <= header.rows)
     total = _run_sums(np.where(in_range, counts, 0), lengths)
@@ -141,7 +141,7 @@ def _check_categories(header: Header, tensors: Tensors) -> None:
 
 
 def _check_categorical_sample(header: Header, tensors: Tensors) -> None:
-    sample, lengths = tensors["categorical.sample"], _numbers_of(header)
+    sample, lengths = tensors["categorical.sample"], _category_numbers(header)
     known = (sample < lengths[:, None]) | (sample == MISSING_CODE)
     _require(header.categorical, known.all(axis=1), "sample must hold indices of its categories")
     gaps = (sample == MISSING_CODE).sum(axis=1)
@@ -150,7 +150,7 @@ def _check_categorical_sample(header: Header, tensors: Tensors) -> None:
     _require_possible_sample(header.categorical, possible)
 
 
-def _numbers_of(header: Header) -> Integers:
+def _category_numbers(header: Header) -> Integers:
     """The number of categories of each categorical feature."""
     return np.array([len(feature.categories) for feature in header.categorical])
 

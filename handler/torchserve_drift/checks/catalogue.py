@@ -1,6 +1,6 @@
-"""One declaration per check: all that settings, budget, verdicts, baselines and displays need to know of it.
+"""One declaration per check: everything that settings, budget, verdicts, baselines and displays need to know about it.
 
-A new check is one declaration here and one function in the module of `Check.computed_by`.
+A new check is one declaration here, and one class with a method ``findings`` that `Check.computed_by` names.
 """
 
 from __future__ import annotations
@@ -13,17 +13,26 @@ NUMERIC, CATEGORICAL, JOINT = "numeric", "categorical", "joint"
 """Kinds of what is checked: a numeric feature, a categorical feature, the joint distribution of all features."""
 
 P_VALUE, EFFECT = "p_value", "effect"
-"""What a check fails by under the policy `classic`: p_value < alpha, or effect > min_effect."""
+"""Which rule a check follows under the policy `classic`: it fails if p_value < alpha, or if effect > min_effect."""
 
 LARGEST_EFFECT = 1e300
+"""The largest minimum effect that can be set for `mean` and `std`. Their effects are not shares and can exceed 1."""
 
 
 @dataclass(frozen=True)
 class MinEffect:
-    """How the user sets the smallest effect that matters to a check.
+    """The setting of a check's minimum effect.
 
-    ``key`` of the setting, in ``alarms.min_effect`` if ``of_all_features``, else in ``features.<name>``; ``default``
-    (``None``: `DEFAULT_MEAN_SHIFT` standard deviations of the baseline); ``largest`` value that the setting may have.
+    Attributes
+    ----------
+    key
+        The name of the setting.
+    default
+        Its value if the user does not set it; ``None`` means `DEFAULT_MEAN_SHIFT` standard deviations of the baseline.
+    largest
+        The largest value that the user may set; the smallest is 0.
+    of_all_features
+        Whether the setting is in ``alarms.min_effect`` and holds for all features, or in ``features.<name>``.
     """
 
     key: str
@@ -34,10 +43,14 @@ class MinEffect:
 
 @dataclass(frozen=True)
 class Learning:
-    """How ``min_effect: learned`` raises a check's minimum effect by what training time showed.
+    """How ``min_effect: learned`` raises a check's minimum effect above the differences between spans of training time.
 
-    ``spread``: the largest standard error of the effect times the square root of the rows; 0.5 is that of a share of
-    one half. ``None``: that of a share as small as the one that was learned.
+    Attributes
+    ----------
+    spread
+        The standard error of the effect, times the square root of the rows, where it is largest: 0.5 for a share,
+        whose standard error is largest at one half. ``None`` for shares that are usually near 0: their standard error
+        follows from the learned share itself (see `min_effects.learned_min_effect`).
     """
 
     spread: Optional[float]
@@ -47,11 +60,25 @@ class Learning:
 class Check:
     """One check.
 
-    ``budget`` maps each kind that the check is for to its part of the alarm budget of a feature of this kind; the parts
-    of a kind sum to 1. ``computed_by``: module and class in `checks`. ``fails_at_min_effect``: an effect equal to the
-    minimum effect fails too (it is the smallest that matters, not the largest that does not). ``classic``: what it
-    fails by under that policy, if at all. ``headline``: its p-value stands for the whole feature in displays.
-    ``min_effect`` ``None``: it has the minimum effects of other checks.
+    Attributes
+    ----------
+    name
+        The name in reports, metrics and displays.
+    computed_by
+        The class that computes the check, as ``module.Class`` in `checks`. One class can compute several checks.
+    budget
+        Each kind of feature that has the check, and the check's share of such a feature's alarm budget, in [0, 1]. The
+        shares of all checks of a kind sum to 1.
+    min_effect
+        The setting of its minimum effect; ``None`` if the check uses the minimum effects of other checks.
+    fails_at_min_effect
+        Whether an effect equal to the minimum effect is large enough; otherwise it must be larger.
+    learning
+        How ``min_effect: learned`` raises the minimum effect; ``None`` if it does not.
+    classic
+        `P_VALUE` or `EFFECT`, the rule under the policy `classic`; ``None`` if the check never fails under it.
+    headline
+        Whether displays show its p-value as that of the whole feature.
     """
 
     name: str
@@ -65,10 +92,10 @@ class Check:
 
 
 DEFAULT_MEAN_SHIFT = 0.25
-"""In standard deviations of the baseline: the minimum effect of `mean` where ``mean_shift`` is not set."""
+"""The minimum effect of `mean` if ``mean_shift`` is not set, in standard deviations of the baseline."""
 
-# The parts of the budget: what is surest to find drift first has the most. Spread shares of `std` are larger than the
-# 0.7 of a normal distribution, for heavier tails.
+# Budget: the check that usually finds drift first has the largest share (docs/decisions/0014).
+# Learning of `std`: for a normal distribution the spread is 0.7. It is 1 here, because heavier tails make it larger.
 CHECKS: Mapping[str, Check] = {
     check.name: check
     for check in (
@@ -155,10 +182,10 @@ CHECKS: Mapping[str, Check] = {
 """All checks by name, in the order of display."""
 
 HEADLINES = tuple(check.name for check in CHECKS.values() if check.headline)
-"""The checks whose p-values stand for whole features in displays, one of each kind."""
+"""The checks whose p-values are shown as those of whole features, one for each kind."""
 
-FEWEST_JOINT = 2
-"""The joint distribution is checked from this number of features on."""
+FEWEST_JOINT_FEATURES = 2
+"""The joint distribution is checked if the baseline has at least this number of features."""
 
 
 def checks_of(kind: str) -> tuple[Check, ...]:
@@ -173,6 +200,6 @@ def checks_of(kind: str) -> tuple[Check, ...]:
 
 
 def min_effect_settings(*, of_all_features: bool) -> dict[str, MinEffect]:
-    """The settings of one of the two sections, by their keys."""
+    """The settings of minimum effects, by key: those in ``alarms.min_effect``, or those in ``features.<name>``."""
     settings = (check.min_effect for check in CHECKS.values() if check.min_effect is not None)
     return {setting.key: setting for setting in settings if setting.of_all_features == of_all_features}

@@ -1,4 +1,4 @@
-"""`cusum` of categorical features: the category whose share changed most, and categories that the baseline lacks."""
+"""The check `cusum` of categorical features: by the category whose share changed most, and by unseen categories."""
 
 from __future__ import annotations
 
@@ -15,12 +15,16 @@ from torchserve_drift.stats.arrays import Floats
 from torchserve_drift.stats.unseen import unseen_categories_p
 from torchserve_drift.window import fields
 
-SHARES_SHARE, UNSEEN_SHARE = 0.75, 0.25
-"""Parts of a feature's level: its categories' shares, and categories that the baseline lacks."""
+KNOWN_PART, UNSEEN_PART = 0.75, 0.25
+"""The parts of a feature's level for changed shares of known categories, and for rows of unseen categories."""
 
 
 class _Spans(NamedTuple):
-    """The spans of one feature that have enough rows: tallies (S, width) of the feature, design effects (S,)."""
+    """The spans of one feature that have enough rows.
+
+    ``place`` of the feature in the baseline; ``tallies`` (S, width) the feature's part of the tally vectors;
+    ``design_effects`` (S,) of its values.
+    """
 
     place: int
     feature: CategoricalBaseline
@@ -30,7 +34,7 @@ class _Spans(NamedTuple):
 
 
 class CategoricalSpans:
-    """The categorical features at ``places`` in the baseline."""
+    """The check cusum of the categorical features at ``places`` in the baseline. Thread-safe."""
 
     def __init__(self, model: CheckedModel, places: Sequence[int]) -> None:
         features = ((i, model.profile.features[i]) for i in places)
@@ -38,32 +42,39 @@ class CategoricalSpans:
         self._layout = model.layout
 
     def findings(self, window: WindowView) -> Iterator[Finding]:
-        """Of each feature that has enough rows in a span."""
-        looked_at, changes = [], []
+        """The evidence on each feature that has enough rows in at least one span."""
+        all_spans, changes = [], []
         for place, feature, min_effects in window.paced(self._features):
             tallies, design_effects = self._layout.part(window.rows.spans, place), window.span_design_effects[:, place]
             used = span_weights(tallies[:, fields.VALID]) > 0
             if used.any():
                 spans = _Spans(place, feature, min_effects, tallies[used], design_effects[used])
-                looked_at.append(spans)
+                all_spans.append(spans)
                 changes.append(_clearest_changes(spans))
-        # exact tails of all features are computed together: a call for each would take several times as long
-        for spans, change, p_values in zip(looked_at, changes, share_changes_p(changes)):
-            found = [*_of_shares(spans, change, p_values), *_of_unseen(spans)]
-            yield Finding(spans.place, "cusum", clearest(found))
+        for spans, change, p_values in zip(all_spans, changes, share_changes_p(changes)):
+            evidence = [*_evidence_of_shares(spans, change, p_values), *_evidence_of_unseen(spans)]
+            yield Finding(spans.place, "cusum", clearest(evidence))
 
 
-def clearest(found: Sequence[Evidence]) -> Evidence:
-    """The smallest p-value among changes that are large enough, if any are; else among all (at least one)."""
-    return min(found, key=lambda evidence: (evidence.effect <= evidence.min_effect, evidence.p_value))
+def clearest(evidence: Sequence[Evidence]) -> Evidence:
+    """The evidence with the smallest p-value among effects above their minimum effects, or among all if none is above.
+
+    A small but certain change must not hide a large one: only large changes can make the check fail. ``evidence`` must
+    not be empty.
+    """
+    return min(evidence, key=lambda each: (each.effect <= each.min_effect, each.p_value))
 
 
 def _clearest_changes(spans: _Spans) -> ShareChanges:
-    """Of each span the category of the largest likelihood ratio, among those whose share changed enough if any did."""
+    """For each span the category with the largest likelihood ratio of a changed share.
+
+    Only categories whose share changed by more than the minimum effect of `frequency` are compared, if there are any.
+    """
     feature, rows, counts = spans.feature, spans.tallies[:, fields.VALID], spans.tallies[:, fields.CATEGORIES :]
     base, total = feature.counts.astype(np.float64), float(feature.count)
     shares, before = counts / rows[:, None], base / total
     pooled = (counts + base) / (rows[:, None] + total)
+    # The log likelihood ratio of one share for each sample against one common share.
     ratio = rows[:, None] * _divergence(shares, pooled) + total * _divergence(before, pooled)
     large = np.abs(shares - before) > spans.min_effects["frequency"]
     ratio = np.where(large | ~large.any(axis=1, keepdims=True), ratio, -1.0)
@@ -71,24 +82,26 @@ def _clearest_changes(spans: _Spans) -> ShareChanges:
 
 
 def _divergence(share: Floats, other: Floats) -> Floats:
-    """Kullback-Leibler divergence of two-valued distributions; ``other`` lies in (0, 1) wherever ``share`` does."""
+    """The Kullback-Leibler divergence of Bernoulli distributions; ``other`` is in (0, 1) wherever ``share`` is."""
     from scipy.special import rel_entr
 
     divergence: Floats = rel_entr(share, other) + rel_entr(1 - share, 1 - other)
     return divergence
 
 
-def _of_shares(spans: _Spans, changes: ShareChanges, p_values: Floats) -> Iterator[Evidence]:
-    parts = span_weights(spans.tallies[:, fields.VALID]) * SHARES_SHARE
+def _evidence_of_shares(spans: _Spans, changes: ShareChanges, p_values: Floats) -> Iterator[Evidence]:
+    """The evidence of each span on its chosen category."""
+    parts = span_weights(spans.tallies[:, fields.VALID]) * KNOWN_PART
     for p, change in zip(p_values / parts, changes.changes.tolist()):
         yield Evidence(min(float(p), 1.0), change, abs(change), spans.min_effects["frequency"])
 
 
-def _of_unseen(spans: _Spans) -> Iterator[Evidence]:
-    """Spans with rows of categories that the baseline lacks. Short spans weigh more here: few such rows suffice."""
+def _evidence_of_unseen(spans: _Spans) -> Iterator[Evidence]:
+    """The evidence of each span that has rows of unseen categories."""
     feature, rows, unseen = spans.feature, spans.tallies[:, fields.VALID], spans.tallies[:, fields.UNSEEN]
     counts = spans.tallies[:, fields.CATEGORIES :]
-    parts = span_weights(rows, -1.0) * UNSEEN_SHARE
+    # Few rows of unseen categories are evidence enough, so short spans get the larger parts of the level.
+    parts = span_weights(rows, -1.0) * UNSEEN_PART
     for span in np.flatnonzero(unseen):
         design_effect = spans.design_effects[span]
         hits = int(unseen[span] // design_effect)

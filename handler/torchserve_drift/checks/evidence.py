@@ -1,4 +1,4 @@
-"""What checks look at and what they find, before any verdict."""
+"""The input and the results of checks, before any verdict."""
 
 from __future__ import annotations
 
@@ -15,11 +15,23 @@ from torchserve_drift.window.pacing import NO_PAUSE, Pace
 
 
 class Evidence(NamedTuple):
-    """What one check found in one window.
+    """What one check found on one feature in one window.
 
-    ``min_effect`` is the smallest effect that matters; ``bound`` is held against alpha where ``p_value`` is an
-    approximation that is too small in its far tail (``None``: ``p_value`` itself is); ``pair`` names the two features
-    whose association changed most (`joint` alone).
+    Attributes
+    ----------
+    p_value
+        In [0, 1]: the probability of a difference at least as large if there were no drift.
+    statistic
+        The check's own statistic; docs/metrics.md describes each.
+    effect
+        The size of the difference, 0 or more.
+    min_effect
+        The minimum effect, in the unit of ``effect``.
+    bound
+        An upper bound of the p-value that is compared with alpha in its place, where ``p_value`` is an approximation
+        that is too small in its far tail; ``None`` where ``p_value`` itself is compared.
+    pair
+        The names of the two features whose association changed most; only `joint` has it.
     """
 
     p_value: float
@@ -31,9 +43,10 @@ class Evidence(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """The evidence of the check called ``check`` on feature number ``feature`` of the baseline.
+    """The evidence of one check on one feature.
 
-    The joint distribution has the number after the last feature's.
+    ``feature`` is the position of the feature in the baseline; that of the joint distribution is the number of
+    features. ``check`` is the name of the check.
     """
 
     feature: int
@@ -42,14 +55,19 @@ class Finding(NamedTuple):
 
 
 FeatureEvidence = Mapping[str, Evidence]
-"""A feature's checks in one window, by name."""
+"""The evidence of all checks on one feature in one window, by the name of the check."""
 
 
 class WindowEvidence(NamedTuple):
-    """All that the checks found in one window.
+    """The evidence of all checks in one window.
 
-    ``features`` in the baseline's order, then the joint distribution where there are two features or more; ``None``
-    where it was not looked at this time. ``design_effects`` of each.
+    Attributes
+    ----------
+    features
+        One element for each feature, in the baseline's order. If the baseline has at least two features, one more for
+        the joint distribution, which is ``None`` if it was not checked this time.
+    design_effects
+        The design effect of each of them.
     """
 
     features: Sequence[Optional[FeatureEvidence]]
@@ -58,9 +76,18 @@ class WindowEvidence(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class CheckedModel:
-    """What the checks of a model are made from.
+    """What the checks of one model are made from.
 
-    ``min_effects``: for each feature, then the joint distribution, the minimum effect of each of its checks by name.
+    Attributes
+    ----------
+    profile
+        The baseline.
+    min_effects
+        For each feature, and at the end for the joint distribution, the minimum effect of each check by its name.
+    layout
+        Where each feature's part of a tally vector lies.
+    codes
+        The codes of each feature's values.
     """
 
     profile: Profile
@@ -71,11 +98,22 @@ class CheckedModel:
 
 @dataclass(frozen=True, eq=False)
 class WindowView:
-    """One window as its checks look at it.
+    """One window and its design effects: the input of all checks.
 
-    ``span_design_effects`` (S, F) of each feature's values in each of the window's spans, the last of which is the
-    window; ``absence_design_effects`` (F,) of the share of rows without a value; ``sample_design_effect`` of the rows
-    of the sample, the largest over all features; ``jointly``: whether the joint distribution is looked at this time.
+    Attributes
+    ----------
+    rows
+        The tallies and the sample of the window.
+    span_design_effects
+        (S, F) design effects of each feature's values in each span. The last span is the whole window.
+    absence_design_effects
+        (F,) design effects of the share of rows without a value.
+    sample_design_effect
+        The design effect of the sample: the largest over all features.
+    jointly
+        Whether the joint distribution is checked this time.
+    paced
+        Wraps the iterables of long loops.
     """
 
     rows: WindowRows
@@ -87,16 +125,16 @@ class WindowView:
 
     @property
     def design_effects(self) -> Floats:
-        """Of each feature's values (F,) in the whole window: so many rows stand for one independent row."""
+        """The design effects (F,) of each feature's values in the whole window."""
         whole: Floats = self.span_design_effects[-1]
         return whole
 
 
 class CheckGroup(Protocol):
-    """Checks that are computed together. Made once per model; thread-safe."""
+    """Checks that are computed together. There is one object per model; it must be thread-safe."""
 
     def __init__(self, model: CheckedModel) -> None: ...
 
     def findings(self, window: WindowView) -> Iterator[Finding]:
-        """What the checks of this group find in a window; a check without a value to look at is left out."""
+        """The evidence of this group's checks in a window. A feature without a value that a check needs is left out."""
         ...

@@ -1,4 +1,8 @@
-"""The check `joint`: which two features are associated differently than in the training data."""
+"""The check `joint`: whether two features are associated differently than in the training data, and which two.
+
+For every pair of columns (see `joint_columns`) it compares the correlations of window and baseline, by three measures
+that must agree. docs/decisions/0016 says what each measure is for.
+"""
 
 from __future__ import annotations
 
@@ -10,25 +14,37 @@ import numpy as np
 
 from torchserve_drift.baseline.profile import MISSING_CODE, CategoricalBaseline, FeatureBaseline, Profile
 from torchserve_drift.checks.evidence import CheckedModel, Evidence, Finding, WindowView
-from torchserve_drift.checks.joint_columns import Pairs, bounded, columns_of
+from torchserve_drift.checks.joint_columns import Pairs, columns_of, has_enough_rows
 from torchserve_drift.stats.arrays import Bools, Codes, Floats
 from torchserve_drift.stats.association import Association, association, change, correlations, own_rank_scores
 from torchserve_drift.window.coding import FeatureCodes
 from torchserve_drift.window.pacing import NO_PAUSE, Pace
 
-LEAST_ROWS = 100
+FEWEST_ROWS = 100
+"""The smallest number of independent rows of a sample that is compared."""
 
-_BLOCK = 1024
-"""Rows of a product of matrices: a larger one would keep the interpreter for milliseconds."""
+_BLOCK_ROWS = 1024
+"""Rows in each product of matrices. A larger product would let no request through for milliseconds."""
+
+_LEAST_DEVIATION = 1e-9
+"""A column with a smaller standard deviation counts as constant: the rest is a rounding error."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Sample:
-    """The associations in a sample of rows.
+    """The associations of d columns in a sample of rows.
 
-    ``fixed``: of the scores that values have in the baseline; ``own`` (d, d): correlations of scores in the sample
-    itself; ``spread`` (d,): standard deviations that make correlations into slopes; ``fineness`` (d,): those of the
-    scores before they were folded.
+    Attributes
+    ----------
+    fixed
+        The associations of fixed scores: each value has the score that it has in the baseline.
+    own
+        (d, d) correlations of the sample's own scores: each value has the score of its rank in this sample. NaN where
+        too few rows decide.
+    spread
+        (d,) standard deviations of the own scores, by which correlations become slopes.
+    fineness
+        (d,) standard deviations of the own scores before they were folded; ties make them smaller.
     """
 
     fixed: Association
@@ -46,12 +62,12 @@ class JointCheck:
         self._min_effect = model.min_effects[self._place]["joint"]
 
     def findings(self, window: WindowView) -> Iterator[Finding]:
-        """One finding, where the joint distribution is looked at this time and there are enough rows."""
+        """One finding, if the joint distribution is checked this time and there are enough rows."""
         if window.jointly:
             design_effect = window.sample_design_effect
-            found = self._associations.compared(window.rows.codes, design_effect, self._min_effect, window.paced)
-            if found is not None:
-                yield Finding(self._place, "joint", found)
+            evidence = self._associations.compared(window.rows.codes, design_effect, self._min_effect, window.paced)
+            if evidence is not None:
+                yield Finding(self._place, "joint", evidence)
 
 
 class PairwiseAssociations:
@@ -70,34 +86,52 @@ class PairwiseAssociations:
     def compared(
         self, codes: Codes, design_effect: float = 1.0, min_effect: float = 0.0, paced: Pace = NO_PAUSE
     ) -> Optional[Evidence]:
-        """What a window's sample of whole rows (F, m) shows; ``None`` with too few rows or no features that vary.
+        """The pair of features whose association changed most clearly.
 
-        ``design_effect`` >= 1: so many rows stand for one independent row. The pair that differs most surely is
-        reported, among those whose correlation changed by ``min_effect`` or more if any did: a small change must not
-        hide a large one. The p-value is that of no change in any pair; ``statistic`` is the change of the pair's
-        correlation, ``effect`` its size, at most 1.
+        It is the pair with the smallest p-value among those whose correlation changed by ``min_effect`` or more, or
+        among all pairs if there are none: a small but certain change must not hide a large one.
+
+        Parameters
+        ----------
+        codes
+            (F, m) the window's sample of whole rows.
+        design_effect
+            The number of rows of the sample, at least 1, that are worth one independent row.
+        min_effect
+            The minimum effect of a change, in [0, 1].
+
+        Returns
+        -------
+        evidence
+            ``p_value`` is that of no change in any pair (Bonferroni's correction), ``statistic`` the change of the
+            pair's correlation, in [-2, 2], ``effect`` its size, cut off at 1. ``None`` if there are fewer than
+            `FEWEST_ROWS` independent rows, or no pair that can be compared.
         """
         rows = codes.shape[1] / design_effect
-        fewest = min(rows, self._profile.sample_rows)
-        pairs = self._pairs.of_bounded_products(fewest)
-        if fewest < LEAST_ROWS or not pairs.any():
+        smaller = min(rows, self._profile.sample_rows)
+        pairs = self._pairs.with_enough_rows(smaller)
+        if smaller < FEWEST_ROWS or not pairs.any():
             return None
-        before, after = self._in_baseline(paced), self._measured(list(codes[self._features]), paced)
-        # three measures must agree: scores as they are in the baseline, scores within each sample, and slopes
+        before, after = self._baseline_sample(paced), self._measured(list(codes[self._features]), paced)
+        # Three measures must agree: correlations of fixed scores, whose error is known and sets the level; correlations
+        # of own scores, which stay the same when one feature drifts by itself; and slopes, which stay much the same
+        # when the share of a category changes.
         own = np.where(self._pairs.too_coarse(after.fineness / before.fineness), np.nan, after.own)
         others = [(before.own, own), (before.own, _slopes(after, before))]
         found = change(replace(after.fixed, rows=rows), before.fixed, others, pairs)
         large = np.abs(found.r) >= min_effect
-        best = int((np.where(large, found.p_value, np.inf) if large.any() else found.p_value).argmin())
-        one, other = sorted(self._features[i[best]] for i in np.nonzero(pairs))
+        clearest = int((np.where(large, found.p_value, np.inf) if large.any() else found.p_value).argmin())
+        # `change` has one element for each True of `pairs`, in the order of np.nonzero.
+        one, other = sorted(self._features[i[clearest]] for i in np.nonzero(pairs))
         names = (self._profile.features[one].name, self._profile.features[other].name)
-        statistic = float(found.r[best])
-        p_value = min(float(found.p_value[best]) * len(found.p_value), 1.0)
+        statistic = float(found.r[clearest])
+        p_value = min(float(found.p_value[clearest]) * len(found.p_value), 1.0)
         return Evidence(p_value, statistic, min(abs(statistic), 1.0), min_effect, pair=names)
 
-    def _in_baseline(self, paced: Pace) -> _Sample:
-        """The baseline's associations: measured when first needed, since that takes longer than a model may load."""
+    def _baseline_sample(self, paced: Pace) -> _Sample:
+        """The associations in the baseline's sample. They are measured on first use, so that models load quickly."""
         if self._baseline is None:
+            # a feature can have several columns, and is encoded once
             by_feature = {
                 i: sample_codes(self._profile.features[i], self._codes[i]) for i in set(self._features.tolist())
             }
@@ -112,7 +146,9 @@ class PairwiseAssociations:
         for i, (column, row) in enumerate(paced(zip(self._columns, codes))):
             known = np.not_equal(row, MISSING_CODE, out=present[i])
             scores = column.table.take(row, mode="clip")
+            # Fixed scores: a missing value counts as the mean, so that all pairs have all rows.
             fixed[i], _ = _standardised(np.where(known, scores, column.missing))
+            # Own scores: a missing value does not count at all.
             if column.ranked:
                 scores = own_rank_scores(np.bincount(row[known], minlength=len(column.table))).take(row, mode="clip")
             own[i], fineness[i] = _standardised(scores, known)
@@ -120,44 +156,45 @@ class PairwiseAssociations:
             if column.folded:
                 own[i], spread[i] = _standardised(np.abs(scores), known)
             largest[i] = np.abs(own[i]).max()
-        spans = [slice(start, start + _BLOCK) for start in range(0, rows, _BLOCK)]
-        found = association((fixed[:, span] for span in paced(spans)), rows)
+        blocks = [slice(start, start + _BLOCK_ROWS) for start in range(0, rows, _BLOCK_ROWS)]
+        of_fixed = association((fixed[:, block] for block in paced(blocks)), rows)
         complete = bool(present.all())
-        blocks = None if complete else (present[:, span].astype(np.float64) for span in spans)
-        r = correlations((own[:, span] for span in paced(spans)), blocks)
-        r[~bounded(largest, rows) | (largest == 0) | (largest == 0)[:, None]] = np.nan
-        return _Sample(found, r, spread, fineness)
+        present_blocks = None if complete else (present[:, block].astype(np.float64) for block in blocks)
+        r = correlations((own[:, block] for block in paced(blocks)), present_blocks)
+        # Unknown where too few rows decide, and for columns that do not vary.
+        r[~has_enough_rows(largest, rows) | (largest == 0) | (largest == 0)[:, None]] = np.nan
+        return _Sample(of_fixed, r, spread, fineness)
 
 
 def _standardised(x: Floats, present: Optional[Bools] = None) -> tuple[Floats, float]:
-    """``x`` (m,) made to have mean 0 and variance 1 over what is present, and its standard deviation before.
+    """Scores (m,) scaled to mean 0 and variance 1, and their standard deviation before.
 
-    0 where it is not present, and everywhere if it does not vary.
+    Only scores that are ``present`` count, by default all; the others become 0. All become 0 if they do not vary.
     """
-    known = present is None or bool(present.all())
-    values = x if present is None or known else x[present]
+    complete = present is None or bool(present.all())
+    values = x if present is None or complete else x[present]
     rows = max(len(values), 1)
     mean = float(values.sum()) / rows
     centred = values - mean
     deviation = float(np.sqrt(centred @ centred / rows))
     scores = np.zeros(len(x))
-    if deviation > 1e-9:
-        scores[... if known else present] = centred / deviation
+    if deviation > _LEAST_DEVIATION:
+        scores[... if complete else present] = centred / deviation
     return scores, deviation
 
 
 def _slopes(window: _Sample, baseline: _Sample) -> Floats:
-    """The window's correlations as they would be with the spreads of the baseline and the same slopes.
+    """The correlations (d, d) that the window would have with the baseline's spreads and its own slopes.
 
-    A correlation falls where most rows have one category or one value, though one feature's effect on the other is
-    unchanged; this measure does not.
+    Where most rows have one category or one value, the correlation of two features falls although the slope of one on
+    the other is unchanged. This measure does not fall there.
     """
-    ratio = baseline.spread / np.maximum(window.spread, 1e-9)
+    ratio = baseline.spread / np.maximum(window.spread, _LEAST_DEVIATION)
     return np.clip(window.own * np.outer(ratio, ratio), -1, 1)
 
 
 def sample_codes(feature: FeatureBaseline, code: FeatureCodes) -> Codes:
-    """The rows (m,) of a feature's sample."""
+    """The codes (m,) of a feature's values in the baseline's sample."""
     if isinstance(feature, CategoricalBaseline):
         return feature.sample
     return code.encode(feature.sample)

@@ -1,4 +1,4 @@
-"""Mean and standard deviation of numeric features, from tallies alone."""
+"""Shifts of the mean and of the standard deviation of numeric features, from tallies alone."""
 
 from __future__ import annotations
 
@@ -17,10 +17,20 @@ from torchserve_drift.window.tally import scale_of
 
 @dataclass(frozen=True, eq=False)
 class TalliedMoments:
-    """Where the tallies of some numeric features lie, and in what unit their mean and standard deviation are compared.
+    """What is needed to compare the mean and the standard deviation of some numeric features with the baseline.
 
-    Arrays (F,): ``offsets`` in a tally vector, ``scales`` that values were divided by, ``stds`` of the baseline, and
-    the minimum effects of mean (in standard deviations of the baseline) and std (as a share of it).
+    Attributes
+    ----------
+    offsets
+        (F,) where the part of each feature begins in a tally vector.
+    scales
+        (F,) by which values were divided before they were added up; see `tally.scale_of`.
+    stds
+        (F,) standard deviations in the baseline.
+    mean_min_effects
+        (F,) minimum effects of `mean`, in standard deviations of the baseline.
+    std_min_effects
+        (F,) minimum effects of `std`, as shares of the standard deviation of the baseline.
     """
 
     offsets: Indices
@@ -36,6 +46,7 @@ class TalliedMoments:
         min_effects: Sequence[Mapping[str, float]],
         offsets: npt.NDArray[Any],
     ) -> TalliedMoments:
+        """The object for ``features``, with their minimum effects by check and their ``offsets`` (F,)."""
         return cls(
             offsets,
             np.array([scale_of(feature)[1] for feature in features]),
@@ -46,12 +57,23 @@ class TalliedMoments:
 
 
 def shifts_of(tally: Floats, moments: TalliedMoments) -> tuple[Floats, Floats]:
-    """Shifts of the mean in the baseline's standard deviations, and ratios of standard deviations less 1.
+    """How far mean and standard deviation differ from the baseline.
 
-    Of one tally vector (length,), or of (..., length): (..., F) each.
+    Parameters
+    ----------
+    tally
+        (..., length) tally vectors.
+
+    Returns
+    -------
+    mean_shifts
+        (..., F) in standard deviations of the baseline, see `tally.scale_of`; 0 for a feature without values.
+    std_shifts
+        (..., F) standard deviation divided by that of the baseline, minus 1. Infinite where only the window varies.
     """
     count = np.maximum(tally[..., moments.offsets + fields.VALID], 1)
     shift = tally[..., moments.offsets + fields.SUM] / count
+    # Values were shifted by the baseline's mean before they were added up, so the subtraction loses few digits.
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         squares = tally[..., moments.offsets + fields.SUM_SQUARES] - count * shift * shift
         std = moments.scales * np.sqrt(np.maximum(squares, 0) / np.maximum(count - 1, 1))
@@ -60,5 +82,8 @@ def shifts_of(tally: Floats, moments: TalliedMoments) -> tuple[Floats, Floats]:
 
 
 def baseline_bins(feature: NumericBaseline) -> Integers:
-    """The baseline's rows (E + 1,) in each bin that is counted in production; none lies above the last edge."""
+    """The baseline's rows (E + 1,) in each bin that production rows are counted in.
+
+    The last bin is above the last edge, which is the baseline's maximum, so it has no rows.
+    """
     return np.diff(feature.edge_counts, prepend=0, append=feature.count)

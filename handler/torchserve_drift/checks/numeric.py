@@ -1,4 +1,7 @@
-"""The checks of numeric features in one window: a pass over the sample feature by feature, the rest for all at once."""
+"""The checks of numeric features in one window: `ks`, `mean`, `std` and `range`.
+
+The sample is read feature by feature. Everything else is computed for all features at once.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +23,12 @@ from torchserve_drift.window import fields
 from torchserve_drift.window.coding import NumericCodes
 
 KS_SAFETY = 1.25
-"""By how much the formula's p-values of KS may be too small: 17 % at 1e-9 for 200 rows against 300, 12 % for 1,000
-against 1,000, less elsewhere, as its exact distribution says."""
+"""The factor on p-values of KS that keeps them above the exact ones. Compared with the exact distribution, the formula
+is too small by 17 % at 1e-9 for 200 rows against 300, by 12 % for 1,000 against 1,000, and by less elsewhere."""
 
 
 class NumericChecks:
-    """ks, mean, std and range. Features of which the baseline has no value are left out. Thread-safe."""
+    """The checks ks, mean, std and range, for features that have a value in the baseline. Thread-safe."""
 
     def __init__(self, model: CheckedModel) -> None:
         features = enumerate(model.profile.features)
@@ -42,15 +45,16 @@ class NumericChecks:
         self._min_effects = min_effects
 
     def findings(self, window: WindowView) -> Iterator[Finding]:
-        """Of each feature with a value in the window."""
+        """The evidence on each feature that has a value in the window."""
         if len(self._places):
             yield from self._distributions(window)
             yield from self._ranges(window)
 
     def _ranges(self, window: WindowView) -> Iterator[Finding]:
+        """The findings of `range`, from the exact tallies."""
         tally, offsets = window.rows.tally, self._moments.offsets
         design_effects = window.design_effects[self._places]
-        # infinities are beyond every range, unless the baseline had some
+        # Infinite values are outside every range. They are no drift if the training data had some too.
         infinite = tally[offsets + fields.INFINITE] * self._infinite_is_outside
         valid, outside = tally[offsets + fields.VALID] + infinite, tally[offsets + fields.OUTSIDE] + infinite
         p_values = proportions.beyond_range_p(
@@ -63,40 +67,48 @@ class NumericChecks:
                 yield Finding(place, "range", Evidence(p_value, share, share, min_effects["range"]))
 
     def _distributions(self, window: WindowView) -> Iterator[Finding]:
-        """ks, mean and std: sizes of the latter from the exact tallies, their significance from ranks, which no
-        outlier fools."""
+        """The findings of `ks`, `mean` and `std`.
+
+        The effects of `mean` and `std` come from the exact tallies of all rows. Their p-values come from the ranks of
+        the sample, on which outliers have little influence (docs/decisions/0006).
+        """
         rows, codes = window.rows, window.rows.codes
         design_effects = sample_design_effect(window.design_effects[self._places], rows.sample_rows / max(rows.rows, 1))
         measured = []
         for place, code, scores in window.paced(zip(self._places, self._codes, self._scores)):
             assert isinstance(code, NumericCodes)
-            measured.append(_measure(codes[place], code, scores.table))
+            measured.append(_sample_statistics(codes[place], code, scores.table))
         d, baseline_rows, present, *means = np.array(measured).T
         effective = np.where(present > 0, np.maximum(present / design_effects, 1), 0)
         p_ks = kolmogorov.two_sample_p(d, baseline_rows, effective)
-        # of a few rows no rank test can be as sure as a formula claims to be
+        # A test by ranks cannot have a smaller p-value than this with so few rows, but the formulas below can.
         least = kolmogorov.least_two_sample_p(baseline_rows, effective)
         bounds = np.clip(KS_SAFETY * p_ks, least, 1)
+        # First the moments of location, then those of scale; each for the window and for the baseline.
         pairs = zip(_score_moments(effective, means), _score_moments(baseline_rows, self._score_means))
         clustered = design_effects > 1
         p_mean, p_std = (np.maximum(shift_p(now, then, cautious=clustered), least) for now, then in pairs)
-        shifts, ratios = shifts_of(rows.tally, self._moments)
-        columns = (d, p_ks, bounds, shifts, p_mean, ratios, p_std)
+        mean_shifts, std_shifts = shifts_of(rows.tally, self._moments)
+        columns = (d, p_ks, bounds, mean_shifts, p_mean, std_shifts, p_std)
         table = zip(self._places.tolist(), effective > 0, self._min_effects, *(column.tolist() for column in columns))
-        for place, has_rows, min_effects, statistic, ks, bound, shift, mean, ratio, std in table:
+        for place, has_rows, min_effects, statistic, ks, bound, mean_shift, mean, std_shift, std in table:
             if has_rows:
-                if not math.isnan(ks):  # NaN: samples of so few rows that the formula has no value
+                if not math.isnan(ks):  # with very few rows the formula has no value
                     yield Finding(place, "ks", Evidence(ks, statistic, statistic, min_effects["ks"], bound))
-                yield Finding(place, "mean", Evidence(mean, shift, abs(shift), min_effects["mean"]))
-                yield Finding(place, "std", Evidence(std, ratio, abs(ratio), min_effects["std"]))
+                yield Finding(place, "mean", Evidence(mean, mean_shift, abs(mean_shift), min_effects["mean"]))
+                yield Finding(place, "std", Evidence(std, std_shift, abs(std_shift), min_effects["std"]))
 
 
-def _measure(sample: Codes, codes: NumericCodes, table: Floats) -> tuple[float, ...]:
-    """D, the rows of both samples, and the window's `_power_means`; NaN where the window has no value."""
-    # sorted, so that the look-ups below walk through their tables in order; missing values come last
+def _sample_statistics(sample: Codes, codes: NumericCodes, table: Floats) -> tuple[float, ...]:
+    """The KS statistic D, the rows of the baseline's and the window's sample, and the window's `_power_means`.
+
+    ``sample`` (m,) holds the window's codes of one feature, and ``table`` the normal score of each code. The statistics
+    are NaN where one of the samples has no value.
+    """
+    # Sorted, so that the look-ups below read their tables in order, which is faster. Missing values come last.
     ordered = np.sort(sample, kind="stable")
     present = ordered[: ordered.searchsorted(MISSING_CODE)].astype(np.intp)
-    if len(present) and present[-1] >= len(table):  # no code of this baseline: somebody else wrote into the pool
+    if len(present) and present[-1] >= len(table):  # no such code exists: another program wrote into the shared memory
         present = np.minimum(present, len(table) - 1)
     if not len(present) or not codes.sample_count:
         return (np.nan, codes.sample_count, 0, *[np.nan] * 5)
@@ -113,18 +125,19 @@ class _Scores:
 
     @classmethod
     def of(cls, codes: NumericCodes) -> _Scores:
-        if not codes.sample_count:  # values so rare that the sample has none: there is no distribution to compare
+        if not codes.sample_count:  # values are so rare that the sample has none: there is nothing to compare with
             return cls(np.zeros(1), _power_means(np.empty(0)))
+        # Odd codes are the distinct values of the sample. Their shares of rows become whole numbers of rows again.
         cumulative = np.round(codes.at_most[1::2] * codes.sample_count).astype(np.int64)
         table = normal_scores(cumulative)
         return cls(table, _power_means(np.repeat(table[1::2], np.diff(cumulative, prepend=0))))
 
 
 def _power_means(z: Floats) -> tuple[float, ...]:
-    """The mean of a sample's normal scores (m,), and the means of their second, third, fourth and sixth powers about
-    it.
+    """The mean of a sample's normal scores (m,), then their second, third, fourth and sixth central moments.
 
-    About the sample's own mean, so that a shift does not pass for a spread, nor hide one.
+    The moments are about the sample's own mean. About the baseline's mean, a shift would look like a wider spread, and
+    could hide a narrower one.
     """
     count = max(len(z), 1)
     mean = float(z.sum()) / count
@@ -136,7 +149,11 @@ def _power_means(z: Floats) -> tuple[float, ...]:
 
 
 def _score_moments(rows: Floats, means: Sequence[Floats]) -> tuple[Moments, Moments]:
-    """Moments of the scores and of their squared deviations, for many features, from `_power_means`."""
+    """The moments for the tests of location and of scale, from the `_power_means` of many features.
+
+    The test of location compares the scores, the test of scale their squared deviations from the mean.
+    """
     mean, second, third, fourth, sixth = means
+    # The central moments of squared deviations, from the moments of the deviations themselves.
     spread = Moments(rows, second, fourth - second**2, sixth - 3 * second * fourth + 2 * second**3)
     return Moments(rows, mean, second, third), spread

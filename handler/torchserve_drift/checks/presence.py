@@ -13,7 +13,7 @@ from torchserve_drift.window import fields
 
 
 class PresenceChecks:
-    """missing and wrong_type. Thread-safe."""
+    """The checks missing and wrong_type. Thread-safe."""
 
     def __init__(self, model: CheckedModel) -> None:
         features = model.profile.features
@@ -23,31 +23,33 @@ class PresenceChecks:
         self._min_effects = model.min_effects
 
     def findings(self, window: WindowView) -> Iterator[Finding]:
-        """Of every feature that has, or lacks, a value in the window.
-
-        Missing values are counted among those of the right type, since training data has no others.
-        """
+        """The evidence on each feature for which the window has rows."""
         tally, design_effects = window.rows.tally, window.absence_design_effects
         mistyped, missing = (tally[self._offsets + kind] for kind in (fields.MISTYPED, fields.MISSING))
+        # `missing` leaves out values of a wrong type: training data has none, so the baseline's share is without them.
         rows = tally[self._offsets + fields.VALID] + missing
         shares = missing / np.maximum(rows, 1)
         changes = np.abs(shares - self._missing / np.maximum(self._rows, 1))
-        p_values = _shares_p(self._missing, self._rows, missing, rows, design_effects)
-        yield from self._found("missing", rows, p_values, shares, changes)
+        p_values = _share_change_p(self._missing, self._rows, missing, rows, design_effects)
+        yield from self._findings_of("missing", rows, p_values, shares, changes)
         rows = rows + mistyped
         shares = mistyped / np.maximum(rows, 1)
-        p_values = _shares_p(np.zeros_like(mistyped), self._rows, mistyped, rows, design_effects)
-        yield from self._found("wrong_type", rows, p_values, shares, shares)
+        p_values = _share_change_p(np.zeros_like(mistyped), self._rows, mistyped, rows, design_effects)
+        yield from self._findings_of("wrong_type", rows, p_values, shares, shares)
 
-    def _found(self, check: str, rows: Floats, p_values: Floats, shares: Floats, changes: Floats) -> Iterator[Finding]:
+    def _findings_of(
+        self, check: str, rows: Floats, p_values: Floats, shares: Floats, changes: Floats
+    ) -> Iterator[Finding]:
+        """The findings of one check on all features that have ``rows``; all arrays (F,)."""
         for i in np.flatnonzero(rows).tolist():
             min_effect = self._min_effects[i][check]
             evidence = Evidence(float(p_values[i]), float(shares[i]), float(changes[i]), min_effect)
             yield Finding(i, check, evidence)
 
 
-def _shares_p(before: Floats, rows_before: Floats, now: Floats, rows: Floats, design_effects: Floats) -> Floats:
-    """Two-sided p-values of the change of shares, in effective rows."""
+def _share_change_p(before: Floats, rows_before: Floats, now: Floats, rows: Floats, design_effects: Floats) -> Floats:
+    """Two-sided p-values of the change of each share (F,) from ``before / rows_before`` to ``now / rows``."""
+    # The exact tails need whole rows. Rounded down, the rows are never worth more than they are.
     effective = np.floor(rows / design_effects)
     hits = np.minimum(np.round(now / design_effects), effective)
     return proportions.two_proportions_p(before, rows_before, hits, effective)

@@ -1,4 +1,4 @@
-"""How the level of the check `cusum` is divided among the spans of a window."""
+"""The weights of the spans of a window, by which the level of the check `cusum` is divided among them."""
 
 from __future__ import annotations
 
@@ -7,14 +7,25 @@ import numpy as np
 from torchserve_drift.stats.arrays import Floats
 
 FEWEST_ROWS = 50
-"""A span of fewer rows is not looked at: no p-value of so few rows could be small enough."""
+"""A span with fewer rows is not tested: no p-value from so few rows could be small enough."""
 
 
 def span_weights(rows: Floats, power: float = 0.5) -> Floats:
-    """The weight of each span (S, ...) by its ``rows``, proportional to rows ** power; they sum to 1 for each feature.
+    """The weights of spans, proportional to rows ** power.
 
-    A longer span shows smaller changes, so it gets a larger part of the level. 0 for a span of fewer than
-    `FEWEST_ROWS` rows, and for one that has no more rows than the next shorter span: it would be the same test again.
+    A longer span shows smaller changes, so with the default power it gets a larger part of the level.
+
+    Parameters
+    ----------
+    rows
+        (S, ...) rows of each span, from the shortest span to the longest, for any number of features.
+
+    Returns
+    -------
+    weights
+        (S, ...) in [0, 1]. The weights of all spans of a feature sum to 1, or are all 0. The weight is 0 for a span of
+        fewer than `FEWEST_ROWS` rows. It is also 0 for a span without more rows than the next shorter one, because
+        its test would repeat that of the shorter one.
 
     Examples
     --------

@@ -50,6 +50,6 @@ def main(arguments: Optional[list[str]] = None) -> None:
 
 
 def _fail(message: str) -> None:
-    # one line, whatever the message holds
+    # always one line, also if the message has line breaks
     print("torchserve-drift: " + " ".join(message.split()), file=sys.stderr)
     sys.exit(2)

@@ -1,4 +1,4 @@
-"""`torchserve-drift show`: print what a baseline holds."""
+"""`torchserve-drift show`: print the contents of a baseline."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TABLE_LEVELS = ("0.01", "0.05", "0.25", "0.5", "0.75", "0.95", "0.99")
 @click.argument("file")
 @click.option("--json", "as_json", is_flag=True, help="Print everything but the samples as JSON.")
 def command(*, file: str, as_json: bool) -> None:
-    """Show what the baseline in FILE holds."""
+    """Show the contents of the baseline in FILE."""
     from torchserve_drift.baseline.baseline import Baseline
 
     content = Baseline.load(file).to_dict()

@@ -1,4 +1,4 @@
-"""`torchserve-drift status`: the present verdicts of a running TorchServe, as a table."""
+"""`torchserve-drift status`: the current verdicts of a running TorchServe, as a table."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def fetch_reports(url: str) -> list[dict[str, Any]]:
     Raises
     ------
     DriftError
-        When ``url`` is no HTTP address, nothing answers there, or what answers is not the metrics port.
+        When ``url`` is not an HTTP address, nothing answers there, or another program than the metrics port answers.
     """
     base = url.rstrip("/")
     if urlsplit(base).scheme not in ("http", "https"):

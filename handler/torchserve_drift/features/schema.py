@@ -12,7 +12,8 @@ import numpy as np
 Kind = Literal["numeric", "categorical"]
 
 LONGEST_CATEGORY = 200
-"""In characters. A longer category is replaced by its SHA-256, so that no request can make a label or a table grow."""
+"""The most characters of a category. A longer one is replaced by its SHA-256, so that no request can make a label or a
+table grow."""
 
 
 @dataclass(frozen=True)

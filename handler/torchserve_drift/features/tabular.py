@@ -25,8 +25,8 @@ request, has a wrong length."""
 LARGEST_REQUEST = 1 << 24
 """The most values of one request, which are its rows times the features.
 
-Three bytes of JSON can stand for a row of a thousand missing values, so that the size of a body limits nothing. A body
-of 6.5 MB, TorchServe's default limit, cannot hold as many values that are written out.
+Three bytes of JSON can stand for a row of a thousand missing values, so the limit on the size of a body is not enough.
+A body of 6.5 MB, TorchServe's default limit, cannot hold more values than this if all are written out.
 """
 
 _MOST_UNNAMED_FEATURES = 100_000
@@ -76,6 +76,8 @@ class Batch:
 
 @dataclass
 class _DecodedRows:
+    """The encoded rows of a batch, and the number of values whose names are not features, so far."""
+
     values: list[Union[list[float], Floats]] = field(default_factory=list)
     unknown: int = 0
 

@@ -1,4 +1,4 @@
-"""Build an archive: check what would otherwise fail only in production, collect the members, write them."""
+"""Builds an archive: checks what would otherwise fail only in production, collects the members, and writes them."""
 
 from __future__ import annotations
 
@@ -76,10 +76,10 @@ def build_archive(options: Options, environ: Optional[Mapping[str, str]] = None)
             handler=handler,
             created=created,
             runtime=options.runtime,
-            serialized_file=_added(members, options.serialized_file, "serialized file"),
-            model_file=_added(members, options.model_file, "model file"),
-            requirements_file=_added(members, options.requirements_file, "requirements file"),
-            config_file=_added(members, options.config_file, "config file"),
+            serialized_file=_added_name(members, options.serialized_file, "serialized file"),
+            model_file=_added_name(members, options.model_file, "model file"),
+            requirements_file=_added_name(members, options.requirements_file, "requirements file"),
+            config_file=_added_name(members, options.config_file, "config file"),
         ),
     )
     for pattern in options.extra_files:
@@ -136,7 +136,8 @@ def _settings(config_file: Optional[Path]) -> Settings:
         raise ArchiveError(f"{config_file}: drift: {error}") from None
 
 
-def _added(members: Members, path: Optional[Path], what: str) -> Optional[str]:
+def _added_name(members: Members, path: Optional[Path], what: str) -> Optional[str]:
+    """Add the file ``path``, if there is one, and return its name in the archive."""
     return None if path is None else members.add_file(path, what)
 
 

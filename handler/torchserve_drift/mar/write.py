@@ -52,7 +52,7 @@ def _write_zip(members: Members, file: IO[bytes], compressed: bool, created: flo
     with zipfile.ZipFile(file, "w") as archive:
         for name, source in members.sorted():
             info = zipfile.ZipInfo(name, when)
-            info.create_system = 3  # Unix, whatever system writes the archive
+            info.create_system = 3  # Unix on every system, so that equal inputs give equal bytes
             info.external_attr = (stat.S_IFREG | _FILE_MODE) << 16
             info.compress_type = zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
             info._compresslevel = _COMPRESSION_LEVEL  # type: ignore[attr-defined] # public only from Python 3.13 on

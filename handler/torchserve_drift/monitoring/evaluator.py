@@ -1,4 +1,7 @@
-"""Evaluating one model: its windows through checks and verdicts to a report, which continues from the report before."""
+"""The evaluation of one model: from its windows through checks and verdicts to a report.
+
+A report continues from the previous one: drift lasts.
+"""
 
 from __future__ import annotations
 
@@ -25,14 +28,14 @@ if TYPE_CHECKING:
 
 
 class Evaluator:
-    """Evaluates the windows of ``store`` against ``profile``. It keeps nothing but the last report.
+    """Evaluates the windows of ``store`` against ``profile``. Its only state is the last report.
 
-    ``clock`` gives seconds since the epoch. `evaluate` may be called from any thread; calls wait for one another.
+    ``clock`` gives seconds since 1970. `evaluate` may be called from any thread; calls wait for one another.
 
     Raises
     ------
     ConfigError
-        Where the settings ask for something that the baseline does not hold.
+        When minimum effects are to be learned from a baseline that was built without times.
     """
 
     def __init__(
@@ -67,11 +70,11 @@ class Evaluator:
 
     @property
     def seconds(self) -> float:
-        """How long the last evaluation took."""
+        """The seconds that the last evaluation took; 0 before the first."""
         return self._seconds
 
     def continue_from(self, report: Optional[Report]) -> None:
-        """Let the next evaluation continue from the report of whoever evaluated this model before."""
+        """Let the next evaluation continue from ``report``, of the process that evaluated this model before."""
         self._report = report
 
     def evaluate(self, paced: Pace = NO_PAUSE) -> Report:
@@ -97,7 +100,7 @@ class Evaluator:
             return self._report
 
     def snapshot(self) -> Snapshot:
-        """What the port shows: the last report beside exact counts of all rows ever."""
+        """The snapshot that the port shows: the last report, and exact counts of all rows since the beginning."""
         with self._evaluating:  # both read the segments of other workers, which one thread may do at a time
             return compose_snapshot(
                 model_name=self._reports.model_name,
@@ -112,6 +115,7 @@ class Evaluator:
             )
 
     def _level(self, evidence: Sequence[ItemEvidence], before: Optional[float], now: float) -> Level:
+        """The levels of this evaluation under the policy."""
         alarms = self._settings.alarms
         if alarms.policy == "budget":
             return budget_level(self._budget, alarms, before, now)
@@ -119,7 +123,7 @@ class Evaluator:
         return lambda *_: alpha
 
     def _loaded_checks(self) -> WindowChecks:
-        # loaded with the first evaluation: of a model's workers only the one that evaluates pays for scipy.special
+        # Loaded at the first evaluation: only the worker that evaluates needs scipy.special and its memory.
         if self._checks is None:
             from torchserve_drift.checks.window_checks import WindowChecks
 

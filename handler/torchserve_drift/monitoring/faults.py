@@ -11,14 +11,16 @@ from torchserve_drift.errors import DriftError
 from torchserve_drift.window.counters import Counters
 
 _MOST_KINDS = 100
-_NEAR_VALUES = frozenset(("decode", "observe"))
-"""Stages whose errors may quote the values of requests."""
+"""The most kinds of faults that are logged, so that a log cannot be filled."""
+
+_STAGES_WITH_VALUES = frozenset(("decode", "observe"))
+"""The stages whose errors may quote values of requests."""
 
 _logger = logging.getLogger("torchserve_drift")
 
 
 class Faults:
-    """Counts and logs faults. ``counters`` gives the counters to add to, which may be replaced. Thread-safe."""
+    """Counts and logs faults. ``counters`` returns the current counters; a new segment has new ones. Thread-safe."""
 
     def __init__(self, counters: Callable[[], Counters]) -> None:
         self._counters = counters
@@ -39,9 +41,9 @@ class Faults:
 
 
 def _text_without_values(stage: str, error: BaseException) -> str:
-    """An error's text; where it may quote the values of a request, which must not be logged, the place it came from."""
-    own = isinstance(error, (DriftError, OSError))  # our texts and the system's hold no values
-    if stage not in _NEAR_VALUES or own or error.__traceback__ is None:
+    """The text of an error, or its place in the code if the text may quote values of requests, which are secret."""
+    own = isinstance(error, (DriftError, OSError))  # these texts hold no values
+    if stage not in _STAGES_WITH_VALUES or own or error.__traceback__ is None:
         return str(error)
     *_, (frame, line) = traceback.walk_tb(error.__traceback__)
     return f"in {frame.f_code.co_name}, {Path(frame.f_code.co_filename).name}:{line}"

@@ -1,4 +1,4 @@
-"""`Monitor`, the public face of monitoring: it takes rows, evaluates, and starts the background thread."""
+"""The public class `Monitor`: it records rows, evaluates them, and starts the background thread."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ class Monitor:
     settings
         `Settings`, a mapping as in the ``drift:`` section, or ``None`` for the defaults.
     model_name, model_version
-        As TorchServe's own metrics label them.
+        The labels of the model in reports and metrics.
     clock
-        Seconds since the epoch. Any clock will do, since only differences count; it may jump back.
+        Returns the time in seconds since 1970. It may jump back.
     seed
-        Random seed of the reservoir's priorities; ``None`` draws one.
+        Random seed for drawing the sample; ``None`` for a random one.
     directory
         Where the windows are shared with other processes that monitor the same model version; ``None`` keeps them
         private.
     snapshot_files
-        Where the snapshots of all models of this host are found; ``None`` shows this process's models alone.
+        Finds the snapshots of all models of this host; with ``None`` the port shows only the models of this process.
 
     Notes
     -----
@@ -106,49 +106,62 @@ class Monitor:
 
     @property
     def counters(self) -> Counters:
-        """What this process counts of itself, and of what it could not read."""
+        """The counters of this process: unreadable rows, faults, and the seconds spent recording batches."""
         return self.store.writer.counters
 
     @property
     def evaluation_seconds(self) -> float:
-        """How long the last evaluation took."""
+        """The seconds that the last evaluation took; 0 before the first."""
         return self._evaluator.seconds
 
     @property
     def report(self) -> Optional[Report]:
-        """The last report of this process; ``None`` before the first. See `latest`."""
+        """The last report of this process; ``None`` before the first. `latest` also finds those of other processes."""
         return self._evaluator.report
 
     def observe(
         self, columns: Union[Mapping[str, Any], npt.NDArray[Any]], requests: Optional[npt.ArrayLike] = None
     ) -> None:
-        """Record rows: a mapping of feature name to an array (m,), all of equal length.
+        """Record rows. Never raises: what cannot be used is counted, and logged once.
 
-        For a model of numbers only also an array (m, F), its columns in the baseline's order.
-
-        Numbers for numeric features; strings, booleans or whatever `category_key` spells for categorical ones. A
-        feature without a column is missing in these rows; other names are counted and skipped.
-
-        ``requests`` (m,) identifies what each row came with: a request, a client or a batch. Neighbours with equal
-        identifiers are taken to be alike, and tests allow for it. ``None``: every row comes by itself.
+        Parameters
+        ----------
+        columns
+            Feature name to values (m,), an array or a list; all of the same length. Numeric features take numbers.
+            Categorical ones take texts, booleans or numbers. The values of a feature without a column are missing;
+            columns with other names are counted and left out. A model whose features are all numeric also takes an
+            array (m, F) with columns in the baseline's order.
+        requests
+            (m,) an identifier for each row, of the request, client or batch that it came with. Consecutive rows with
+            equal identifiers may be alike, and the p-values allow for it. ``None``: every row is independent.
         """
         try:
             if isinstance(columns, np.ndarray):
                 rows = self.encoder.matrix(columns)
             else:
-                rows = self.encoder.plain_columns(columns)  # type: ignore[assignment] # None: not as plain as that
-                rows = self._rows(columns) if rows is None else rows
+                rows = self.encoder.plain_columns(columns)  # type: ignore[assignment] # None for columns of other types
+                rows = self._encoded_rows(columns) if rows is None else rows
             self.store.append(rows, self.clock(), None if requests is None else _begins(len(rows), requests))
         except FeatureError as error:
             self.counters.count_rejected("wrong_shape", 1)
             self._faults.log_once("observe", error)
-        except Exception as error:  # noqa: BLE001 - monitoring fails open, whatever the fault
+        except Exception as error:  # noqa: BLE001 - monitoring fails open
             self.fault("observe", error)
 
     def record(self, rows: Floats, requests: Optional[Sequence[int]] = None) -> None:
-        """Append encoded rows (m, F), float64 in the baseline's order, categories as their index.
+        """Append rows that are encoded already.
 
-        ``requests`` are the numbers of rows of each request, 1 or more, in their order; ``None``: every row is its own.
+        Parameters
+        ----------
+        rows
+            (m, F) float64, in the baseline's order, categories as their index.
+        requests
+            The number of rows of each request, 1 or more, in the order of the rows; ``None``: every row is a request.
+
+        Raises
+        ------
+        ValueError
+            When the requests do not have m rows together.
         """
         begins = None
         if requests is not None and len(requests) != len(rows):
@@ -160,7 +173,7 @@ class Monitor:
                 row += size
         self.store.append(rows, self.clock(), begins)
 
-    def _rows(self, columns: Mapping[str, Any]) -> Floats:
+    def _encoded_rows(self, columns: Mapping[str, Any]) -> Floats:
         rows = self.encoder.columns(columns)
         unknown = sum(name not in self.encoder.known for name in columns)
         if unknown:
@@ -170,24 +183,24 @@ class Monitor:
     def evaluate(self, paced: Pace = NO_PAUSE) -> Report:
         """Run every check on every feature and window now, and keep the report.
 
-        ``paced`` wraps what long loops iterate over, for a background thread to let requests through.
+        ``paced`` wraps the iterables of long loops, so that a background thread can take breaks.
         """
         return self._evaluator.evaluate(paced)
 
     def fault(self, stage: str, error: BaseException) -> None:
-        """Count a fault inside the plugin, and log it once per kind."""
+        """Count a fault inside the plugin, and log the first of its kind."""
         self._faults.add(stage, error)
 
     def latest(self) -> Optional[Report]:
-        """The model's latest report, also where another process evaluates it; ``None`` before the first."""
-        return self.report or self._published().published_report()
+        """The model's latest report, also if another process made it; ``None`` before the first."""
+        return self.report or self._made_publication().published_report()
 
     def snapshot(self) -> Snapshot:
-        """What the port shows: the latest report beside exact counts of all rows ever."""
+        """The snapshot that the port shows: the last report, and exact counts of all rows since the beginning."""
         return self._evaluator.snapshot()
 
     def collector(self) -> DriftCollector:
-        """A prometheus_client collector of this monitor's metrics, as of the last `evaluate` or background evaluation.
+        """A prometheus_client collector of this monitor's metrics. It shows the results of the last evaluation.
 
         Examples
         --------
@@ -204,8 +217,7 @@ class Monitor:
         return DriftCollector(lambda: [self.snapshot()])
 
     def background(self) -> BackgroundThread:
-        """The background thread, made when first asked for; `start` starts it, `BackgroundThread.run_once` needs no
-        thread."""
+        """The background thread, made on first use and not started. `BackgroundThread.run_once` runs without it."""
         from torchserve_drift.monitoring.background import EVALUATOR_LOCK, BackgroundThread
 
         if self._thread is None:
@@ -213,7 +225,7 @@ class Monitor:
             self._thread = BackgroundThread(
                 self._evaluator,
                 self.store,
-                self._published(),
+                self._made_publication(),
                 self._faults,
                 settings=self.settings,
                 clock=self.clock,
@@ -223,17 +235,18 @@ class Monitor:
         return self._thread
 
     def start(self) -> None:
-        """Start the background thread: it folds, evaluates every ``evaluate_every``, and serves the metrics' port."""
+        """Start the background thread. It folds rows, evaluates at each ``evaluate_every``, and serves the port."""
         self.background().start()
 
     def stop(self) -> None:
-        """Stop the thread, close the port, and give up the windows' memory for another process to continue."""
+        """Stop the thread, close the port, and let another process continue the windows."""
         if self._thread is not None:
             self._thread.stop()
             self._thread = None
         self.store.close()
 
-    def _published(self) -> Publication:
+    def _made_publication(self) -> Publication:
+        """The publication, made on first use."""
         from torchserve_drift.monitoring.publication import Publication
 
         if self._publication is None:
@@ -242,7 +255,7 @@ class Monitor:
 
 
 def _state_directory(settings: Settings, model_name: str, model_version: str) -> Optional[Path]:
-    """Where windows survive a restart of the server; ``None`` where they need not, or cannot."""
+    """The directory in which windows survive a restart of the server; ``None`` if none is set or it cannot be made."""
     if settings.state_dir is None:
         return None
     model = hashlib.sha256(f"{model_name}\0{model_version}".encode("utf-8", "surrogatepass")).hexdigest()
@@ -256,7 +269,7 @@ def _state_directory(settings: Settings, model_name: str, model_version: str) ->
 
 
 def _begins(rows: int, requests: npt.ArrayLike) -> bytes:
-    """Whether each row has another identifier than the one before, as bytes."""
+    """One byte for each row: 1 if its identifier differs from that of the row before, else 0; 1 for the first row."""
     ids = np.asarray(requests)
     if ids.shape != (rows,):
         raise FeatureError(f"requests must be ({rows},) identifiers, got an array of shape {ids.shape}")

@@ -1,4 +1,4 @@
-"""Publishing one model's snapshot, for the process that holds the port, and finding those of all models of a host."""
+"""Publishes the snapshot of one model for the process that serves the port, and finds those of all models of a host."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from torchserve_drift.verdicts.report import Report
 
 
 class Publication:
-    """The snapshots that this process can show: its own model's, and those in the files of a host.
+    """The snapshots that this process can show: that of its own model, and those in the files of a host.
 
-    ``snapshot`` makes the model's present one. ``directory`` is where it is published, ``files`` where those of all
-    models of the host are found; without them the process shows its own model alone.
+    ``snapshot`` makes the current one of the model, and ``directory`` is where it is published. ``files`` finds those
+    of all models of the host. Without the two, the process shows only its own model.
     """
 
     def __init__(
@@ -30,15 +30,15 @@ class Publication:
         if self._directory is not None:
             publish(self._directory, self._own[0])
 
-    def shown(self) -> list[Snapshot]:
-        """All snapshots; our own model's first, since it may be newer than its file, where a disk is full."""
+    def shown_snapshots(self) -> list[Snapshot]:
+        """All snapshots. The own model's comes first: if the disk is full, it is newer than its file."""
         if self._files is None:
             return self._own
         own = [] if self._directory is not None and is_unregistered(self._directory) else self._own
         return [*own, *self._files.snapshots()]
 
     def published_report(self) -> Optional[Report]:
-        """The model's last published report, whichever process evaluates it."""
+        """The model's last published report, from any process; ``None`` if there is none."""
         if self._files is None or self._directory is None:
             return None
         return self._files.latest_report(self._directory)

@@ -25,9 +25,10 @@ _NAMED_UNSEEN = 20
 """How many unseen categories of a feature a report names: the most frequent ones."""
 
 _ENDLESS = 1 << 40
-"""Rows of a window that no check ever fills, so that no row drops out of it."""
+"""The rows of the window: more than any check has, so that no row drops out of it."""
 
 Columns = Mapping[str, Any]
+"""Feature name to values (m,)."""
 
 
 def check(
@@ -48,7 +49,7 @@ def check(
     Returns
     -------
     Report
-        As the server gives it, and in addition with the names of the categories that the baseline does not have.
+        The same as from the server, and in addition the names of the categories that the baseline does not have.
 
     Raises
     ------

@@ -1,1 +1,1 @@
-"""What Prometheus, people and other programs see: metrics, a page and JSON, on one port of a host."""
+"""The metrics, the page and the JSON API, on one port of a host."""

@@ -1,4 +1,4 @@
-"""Requests to responses, as pure functions of the snapshots. No request makes the port read a file."""
+"""From requests to responses, as pure functions of the snapshots. No request makes the port read a file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def respond(
     snapshots: Callable[[], Sequence[Snapshot]],
     paced: Pace = NO_PAUSE,
 ) -> Response:
-    """The response to any request, whatever its target. The names in ``headers`` are in lower case.
+    """The response to a request with any target. The names in ``headers`` are in lower case.
 
     ``snapshots`` is called only where the response depends on it; ``paced`` wraps the loop over metrics' samples.
     """
@@ -75,7 +75,7 @@ def _response_from_sound_snapshots(
     """The response from all snapshots, or, if one of them is damaged, from those that are not."""
     try:
         return _response_from(segments, headers, snapshots, paced)
-    except Exception:  # a damaged snapshot can raise anything; raised again where no snapshot is damaged
+    except Exception:  # a damaged snapshot can raise anything; if none is damaged, the error is raised again
         sound = [snapshot for snapshot in snapshots if _is_sound(snapshot)]
         if not sound or len(sound) == len(snapshots):
             raise

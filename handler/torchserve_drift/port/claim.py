@@ -11,6 +11,7 @@ from torchserve_drift.port.snapshot import Snapshot
 from torchserve_drift.settings.settings import Export
 
 Source = Callable[[], list[Snapshot]]
+"""Returns the current snapshots of one monitor."""
 
 _claims: dict[str, PortClaim] = {}
 _claims_lock = threading.Lock()
@@ -33,7 +34,7 @@ class PortClaim:
 
     @property
     def port(self) -> Optional[int]:
-        """The port while this process serves it, else ``None``."""
+        """The number of the port while this process serves it, else ``None``."""
         server = self._server
         return server.port if server is not None else None
 
@@ -51,7 +52,7 @@ class PortClaim:
                 self._server = None
 
     def serve(self) -> bool:
-        """Bind the port if it is free; whether this process serves it now.
+        """Bind the port if it is free. Return whether this process serves it now.
 
         Raises
         ------

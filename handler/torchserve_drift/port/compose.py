@@ -35,7 +35,7 @@ def compose_snapshot(
     report
         The latest report, ``None`` before the first evaluation.
     layout, totals
-        The tally vector (layout.length,) of all rows ever observed, and where each feature's part of it lies.
+        The tally vector (layout.length,) of all rows since the beginning, and where each feature's part of it lies.
     counters
         The counters (counters.LENGTH,) of all workers, added up.
     evaluation_seconds

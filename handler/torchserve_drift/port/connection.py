@@ -1,4 +1,4 @@
-"""One client of the port: its requests one after another, each within its deadlines."""
+"""One client of the port. Its requests are answered one after another, each within deadlines."""
 
 from __future__ import annotations
 
@@ -14,21 +14,26 @@ from torchserve_drift.port.request import LONGEST_HEAD_BYTES, Request, RequestEr
 from torchserve_drift.port.response import PHRASES, Response, status_response
 
 HEAD_SECONDS = 10.0
-"""For the TLS handshake, and again for the first request head."""
+"""The time limit of the TLS handshake, and again of the first request head."""
+
 IDLE_SECONDS = 15.0
-"""For each further request head."""
+"""The time limit of each further request head."""
+
 ANSWER_SECONDS = 60.0
-"""For the client to read a response."""
+"""The time limit within which the client must read a response."""
+
 LINGER_SECONDS = 1.0
-"""For the client to close its side after we closed ours; closing both at once discards what it has not read yet."""
+"""The time limit within which the client must close its side after the server's side was closed. Closing both at once
+would discard what the client has not read yet."""
+
 _CHUNK_BYTES = 65_536
 
 
 class Connection:
-    """A client from its acceptance to its end. Used by the server's event loop only.
+    """The connection of one client. Only the server's event loop uses it.
 
-    ``waiting_since`` is the loop's time since which the server has waited for the client, ``None`` while the client
-    waits for the server.
+    ``waiting_since`` is the time of the loop at which the server began to wait for the client; ``None`` while the
+    client waits for the server.
     """
 
     def __init__(
@@ -46,7 +51,7 @@ class Connection:
             reader, writer = await self._open_streams()
         except BaseException as error:
             self.socket.close()
-            if isinstance(error, OSError):  # a failed handshake is the client's error, not ours
+            if isinstance(error, OSError):  # a failed handshake is an error of the client, not of the server
                 return
             raise
         try:
@@ -60,7 +65,7 @@ class Connection:
             writer.transport.abort()
 
     async def _open_streams(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        # asyncio.start_server would hide a connection from us, and from the limit, until its handshake is done
+        # Not asyncio.start_server: with it a connection would not count for the limit until its handshake is done.
         options: dict[str, Any] = {"ssl": self._tls, "ssl_handshake_timeout": HEAD_SECONDS} if self._tls else {}
         reader = asyncio.StreamReader(limit=LONGEST_HEAD_BYTES, loop=self._loop)
         protocol = asyncio.StreamReaderProtocol(reader, loop=self._loop)
@@ -70,7 +75,7 @@ class Connection:
         return reader, asyncio.StreamWriter(transport, protocol, reader, self._loop)
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seconds: float) -> bool:
-        """Read one request and answer it; whether another may follow."""
+        """Read one request and answer it. Return whether another one may follow."""
         keep_alive = False
         try:
             request = parse_head(await self._read_head(reader, writer, seconds))

@@ -1,4 +1,4 @@
-"""How the port is opened: the listening socket, and TLS with the certificates of the settings."""
+"""Opens the port: the listening socket, and TLS with the certificates of the settings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def listening_socket(host: str, port: int) -> socket.socket:
     )[0]
     listener = socket.socket(family, kind, protocol)
     try:
-        # a successor must not have to wait for the connections of a process that was killed
+        # After a kill another process binds the port, and must not wait until the old connections have timed out.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen(_BACKLOG)

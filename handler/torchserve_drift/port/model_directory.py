@@ -1,7 +1,7 @@
-"""The directory that the workers of one registered model share: whose it is, its snapshot, and when it is abandoned.
+"""The directory that the workers of one registered model share.
 
-``model.json`` describes the model, ``snapshot.json`` is its latest snapshot, and ``evaluator.lock`` is locked by the
-worker that evaluates it, so that a locked file means a living worker.
+``model.json`` describes the model, and ``snapshot.json`` is its latest snapshot. ``evaluator.lock`` is locked by the
+worker that evaluates the model, so a locked file means that a worker lives.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def is_model_directory(directory: Path) -> bool:
 
 
 def is_unregistered(directory: Path) -> bool:
-    """Whether the directory's model was unregistered, which one of its workers can outlive."""
+    """Whether the model of the directory was unregistered. One of its workers can live longer."""
     description = read_json_object(directory / _MODEL_FILE)
     return description is not None and _was_deleted(description)
 
@@ -67,7 +67,7 @@ def publish(directory: Path, snapshot: Snapshot) -> None:
 
 
 class ModelDirectory:
-    """A model's directory as the serving process finds it at one moment."""
+    """The state of a model's directory at one moment, for the process that serves the port."""
 
     def __init__(self, path: Path, description: dict[str, Any]) -> None:
         self.path = path
@@ -86,9 +86,9 @@ class ModelDirectory:
         return self._description.get("address")
 
     def is_obsolete(self) -> bool:
-        """Whether the model was unregistered, or no worker has published or lived for an hour.
+        """Whether the model was unregistered, or no worker lives and nothing was published for an hour.
 
-        A clock that jumps ahead makes a publication look old; a living worker keeps the directory nevertheless.
+        A clock that jumps ahead makes a publication look old. A living worker keeps the directory even then.
         """
         if _was_deleted(self._description):
             return True
@@ -101,7 +101,7 @@ class ModelDirectory:
         return self._seconds_since_publication <= seconds or self._has_living_worker()
 
     def remove(self) -> bool:
-        """Remove the directory unless one of the model's workers still lives; whether it was removed."""
+        """Remove the directory unless one of the model's workers still lives. Return whether it was removed."""
         try:
             with (self.path / _LOCK_FILE).open("a") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""Bytes to requests: parsing of request heads. Why not a library: docs/decisions/0019."""
+"""From bytes to requests: parses request heads. Why not a library: docs/decisions/0019."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The port: an HTTP/1.1 server that no client can slow down, fill up or stop. Why our own: docs/decisions/0019."""
+"""The port: an HTTP/1.1 server that no client can slow down, fill up or stop.
+
+Why it is not a library: docs/decisions/0019.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,8 @@ from torchserve_drift.window.pacing import Pacer
 from torchserve_drift.window.process_lock import drop_in_children
 
 MOST_CONNECTIONS = 2000
-"""Open connections at most. A quarter of the files that the process may open is a limit too: predictions need files."""
+"""The most open connections. They are also limited to a quarter of the files that the process may open, because the
+model needs files too."""
 
 _STOP_SECONDS = 5
 _RETRY_ACCEPT_SECONDS = 0.1
@@ -73,7 +77,7 @@ class Server:
 
     @property
     def port(self) -> int:
-        """The port that is served, also where port 0, any free one, was asked for."""
+        """The number of the port that is served, also where port 0 stood for any free one."""
         return int(self._socket.getsockname()[1])
 
     @property
@@ -126,13 +130,13 @@ class Server:
 
     def _forget(self, connection: Connection, task: asyncio.Task[None]) -> None:
         self._connections.pop(connection, None)
-        if task.cancelled():  # perhaps before its first step, so that it could not close its socket
+        if task.cancelled():  # it may not have begun, and then nothing else closes its socket
             connection.socket.close()
 
     def _evict_longest_waiting(self) -> bool:
-        """Close the connection that has kept the port waiting longest; whether there was one.
+        """Close the connection that has kept the server waiting longest. Return whether there was one.
 
-        A newcomer, such as the next scrape, is worth more than a client that does not send or does not read.
+        A new client, such as the next scrape, matters more than a client that neither sends nor reads.
         """
         waiting = [connection for connection in self._connections if connection.waiting_since is not None]
         if not waiting:
@@ -185,6 +189,7 @@ class Server:
             )
 
     def drop_in_child(self) -> None:
+        """Close the port and all connections in a forked child; the parent keeps them."""
         # only the sockets: the loop's own descriptors are shared with the parent, which goes on using them
         self._thread = None
         self._socket.close()

@@ -1,4 +1,4 @@
-"""What the port shows of one model: a plain dictionary that the evaluating process publishes and the serving one reads.
+"""The snapshot of one model: a plain dictionary that the evaluating process publishes and the serving one reads.
 
 Its keys are a file format: every snapshot file has all of them (`SnapshotFiles`).
 """
@@ -9,7 +9,7 @@ from typing import Any, Optional, TypedDict
 
 
 class FeatureSnapshot(TypedDict):
-    """Exact counts of one feature over all rows ever observed, beside those of the baseline.
+    """Exact counts of one feature over all rows since the beginning, and those of the baseline.
 
     Of a numeric feature: ``le`` upper bounds without infinity, ``bucket`` (len(le) + 1) cumulative counts with the
     total last, ``baseline_cdf`` (len(le)) the baseline's share of values at or below each bound. Of a categorical one:

@@ -17,7 +17,7 @@ class SnapshotFiles:
     def __init__(self, root: Path, address: str) -> None:
         self._root, self._address = root, address
         self._read_files: dict[Path, tuple[tuple[int, int], Any]] = {}
-        """Path to the version of the file and its content."""
+        """The path of a file to its version and content."""
 
     @property
     def port_lock_path(self) -> Path:
@@ -25,7 +25,7 @@ class SnapshotFiles:
         return self._root / f"port-{self._address.replace('/', '_')}.lock"
 
     def snapshots(self) -> list[Snapshot]:
-        """The latest snapshot of every current model. Obsolete directories are removed, whatever their address."""
+        """The latest snapshot of every current model. Obsolete directories of all addresses are removed."""
         try:
             paths = sorted(self._root.iterdir())
         except OSError:
@@ -59,7 +59,7 @@ class SnapshotFiles:
         except OSError:
             self._read_files.pop(path, None)
             return None
-        # two files written within one tick of the clock differ in their inode only
+        # The inode is part of the version, because two files written within one tick of the clock have the same time.
         version = (facts.st_ino, facts.st_mtime_ns)
         read = self._read_files.get(path)
         if read is None or read[0] != version:

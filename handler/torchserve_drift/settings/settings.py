@@ -15,9 +15,9 @@ from torchserve_drift.window.window import Window
 __all__ = ["POLICIES", "PREFIX", "Alarms", "Export", "Settings", "Window"]
 
 PREFIX = "TORCHSERVE_DRIFT_"
-"""Of the names of environment variables."""
-POLICIES = values.POLICIES
+"""The prefix of the names of environment variables."""
 
+POLICIES = values.POLICIES
 
 OF_ALL_FEATURES = min_effect_settings(of_all_features=True)
 """Minimum effects in ``alarms.min_effect``, by their keys."""
@@ -30,8 +30,8 @@ OF_ONE_FEATURE = min_effect_settings(of_all_features=False)
 class Alarms:
     """How results of checks become verdicts.
 
-    ``false_alarm_interval`` and ``quiet_for`` are in seconds, ``alpha`` is in (0, 0.5]; ``min_effects``, by the keys of
-    their settings, are in [0, 1]. With ``min_effect_learned`` no minimum effect is smaller than the differences between
+    ``false_alarm_interval`` and ``quiet_for`` are in seconds; ``alpha`` is in (0, 0.5]. ``min_effects`` are in [0, 1],
+    by the keys of their settings. With ``min_effect_learned`` no minimum effect is smaller than the differences between
     spans of the training data.
     """
 
@@ -47,7 +47,7 @@ class Alarms:
 
 @dataclass(frozen=True)
 class Export:
-    """Where the metrics are served (``host:port``), how many of them, and the files for TLS."""
+    """The settings of the port: the address ``host:port``, limits on the number of series, and the files for TLS."""
 
     address: str = "127.0.0.1:8083"
     torchserve_metrics: bool = False
@@ -111,13 +111,18 @@ class Settings:
             ValueError,
             OverflowError,
             RecursionError,
-        ) as error:  # a section inside itself, 5,000 digits
+        ) as error:  # such as a section that contains itself, or a number of 5,000 digits
             raise ConfigError(f"drift must be a section of plain values, got one with {type(error).__name__}") from None
 
     def min_effect(self, feature: str, check: str) -> Optional[float]:
-        """The minimum effect that the user wants of a check of ``feature``, or its default.
+        """The minimum effect that is set for a check of ``feature``, or its default, in the unit of the setting.
 
-        In the unit of the setting; ``None``: the default follows from the baseline. KeyError for a check without one.
+        ``None`` if it is not set and the default follows from the baseline.
+
+        Raises
+        ------
+        KeyError
+            When the check has no minimum effect of its own.
 
         Examples
         --------
@@ -137,6 +142,7 @@ def _min_effect_readers(settings: Mapping[str, MinEffect]) -> dict[str, Callable
     return {key: values.optional(read) if settings[key].default is None else read for key, read in readers.items()}
 
 
+# The readers of each section, by the keys of its settings.
 _OF_ONE_FEATURE = _min_effect_readers(OF_ONE_FEATURE)
 _EXPORT: Mapping[str, Callable[[object, str], Any]] = {
     "address": values.address,
@@ -241,10 +247,10 @@ def _replace(tree: dict[str, Any], path: list[str], text: str) -> None:
         below = tree.get(key)
         tree[key] = _as_section(below, key) if isinstance(below, Mapping) else {}  # a copy: the caller keeps its own
         tree = tree[key]
-    tree[path[-1]] = _parsed(text)
+    tree[path[-1]] = _parsed_variable(text)
 
 
-def _parsed(text: str) -> Any:
+def _parsed_variable(text: str) -> Any:
     """The value of an environment variable: JSON for lists and sections, ``null``, or the text itself."""
     if text[:1] in "[{":
         try:

@@ -17,6 +17,7 @@ POLICIES = ("budget", "benjamini-hochberg", "bonferroni", "classic")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 
 
+# The limits of `shortened`.
 _repr = reprlib.Repr()
 _repr.maxlevel, _repr.maxlist, _repr.maxtuple, _repr.maxdict = 3, 20, 20, 20
 _repr.maxstring = _repr.maxlong = _repr.maxother = 200

@@ -1,4 +1,4 @@
-"""The types of arrays: the one place that defines them. A docstring gives an array's shape, its type what it holds."""
+"""The types of arrays. Only this module defines them. The docstring of a function gives the shape of an array."""
 
 from __future__ import annotations
 

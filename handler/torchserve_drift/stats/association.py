@@ -1,5 +1,7 @@
-"""Correlations of all pairs of columns, and whether they differ between two samples: all pairs at once, by products of
-matrices."""
+"""Correlations of all pairs of columns, and tests of whether they differ between two samples.
+
+All pairs are computed at once, by products of matrices.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +15,10 @@ import numpy as np
 from torchserve_drift.stats.arrays import AnyIntegers, Bools, Floats
 from torchserve_drift.stats.score_tests import Moments, shift_p
 
-TIGHTEST = 0.95
-"""No change is reported of a pair whose correlation is beyond this in both samples. Features that nearly repeat each
-other differ in a few rows only, and no moments predict how many. Measured without this rule, for 1,000 rows against
-1,000: p < 0.01 three times too often."""
+LARGEST_CORRELATION = 0.95
+"""A pair of columns is left out if the size of its correlation is above this in both samples. Features that nearly
+repeat each other differ in a few rows only, and no moments predict how many. Measured without this rule, for 1,000 rows
+against 1,000: p < 0.01 three times too often."""
 
 _NOISE = 0.01
 """The variance of independent noise that `_stretched` assumes in each column. Fisher's transform is infinite at a
@@ -30,8 +32,8 @@ _POWERS = ((1, 1), (2, 2), (3, 1), (3, 3), (4, 2), (5, 1))
 class Association:
     """The correlations of d columns in a sample, and how far chance moves them.
 
-    ``rows`` of the sample; ``r`` (d, d) correlations; ``variance`` and ``third`` (d, d) central moments of each
-    correlation's influence function.
+    ``rows``: the number of independent rows of the sample. ``r`` (d, d): correlations in [-1, 1]. ``variance`` and
+    ``third`` (d, d): the second and third central moments of each correlation's influence function.
     """
 
     rows: float
@@ -41,7 +43,7 @@ class Association:
 
 
 class Change(NamedTuple):
-    """For each pair: the change of its correlation, in [-2, 2], and the two-sided p-value of no change."""
+    """The change of each pair's correlation, in [-2, 2], and the two-sided p-value of no change."""
 
     r: Floats
     p_value: Floats
@@ -101,11 +103,11 @@ def association(columns: Iterable[Floats], rows: int) -> Association:
         )
     r, m22, m31, m33, m42, m51 = (total / rows for total in products)
     m40, m60 = (total / rows for total in even_powers)
-    np.clip(r, -1, 1, out=r)
+    np.clip(r, -1, 1, out=r)  # the rounding error of the sums can exceed the range
     # mij is the mean of x^i y^j. These are the means of the influence function's square and cube, multiplied out.
-    second = m22 - r * _both(m31) + r**2 / 4 * (_both(m40[:, None]) + 2 * m22)
-    third = m33 - 1.5 * r * _both(m42) + 0.75 * r**2 * (_both(m51) + 2 * m33)
-    third -= r**3 / 8 * (_both(m60[:, None]) + 3 * _both(m42))
+    second = m22 - r * _plus_transpose(m31) + r**2 / 4 * (_plus_transpose(m40[:, None]) + 2 * m22)
+    third = m33 - 1.5 * r * _plus_transpose(m42) + 0.75 * r**2 * (_plus_transpose(m51) + 2 * m33)
+    third -= r**3 / 8 * (_plus_transpose(m60[:, None]) + 3 * _plus_transpose(m42))
     return Association(float(rows), r, np.maximum(second, 0), third)
 
 
@@ -124,6 +126,7 @@ def correlations(columns: Iterable[Floats], present: Optional[Iterable[Floats]])
     r
         In [-1, 1]; NaN where no row has both values.
     """
+    # Columns are 0 where they have no value, so such rows add nothing; only the number of rows differs between pairs.
     products: Floats = np.zeros(())
     rows: Floats = np.zeros(())
     for x, known in zip(columns, repeat(None) if present is None else present):
@@ -155,8 +158,8 @@ def change(
     -------
     change
         For each chosen pair, in the order of ``pairs``, the smallest of its changes by all measures. It is 0 where the
-        measures disagree on the sign, where one is unknown, and where both samples have a correlation beyond
-        `TIGHTEST`.
+        measures disagree on the sign, where one is unknown, and where the correlations of both samples are
+        larger than `LARGEST_CORRELATION`.
 
     Notes
     -----
@@ -165,8 +168,12 @@ def change(
     only make the shift smaller, and so the p-value larger.
     """
     before, after = baseline.r[pairs], window.r[pairs]
-    loose = np.minimum(np.abs(before), np.abs(after)) <= TIGHTEST
-    shift, r = np.where(loose, _stretched(after) - _stretched(before), 0.0), np.where(loose, after - before, 0.0)
+    comparable = np.minimum(np.abs(before), np.abs(after)) <= LARGEST_CORRELATION
+    shift, r = (
+        np.where(comparable, _stretched(after) - _stretched(before), 0.0),
+        np.where(comparable, after - before, 0.0),
+    )
+    # Drift that does not concern the association leaves at least one measure unchanged, so the smallest change counts.
     for then, now in others:
         shift = _agreed(shift, _stretched(now[pairs]) - _stretched(then[pairs]))
         r = _agreed(r, now[pairs] - then[pairs])
@@ -178,7 +185,7 @@ def change(
     return Change(r, shift_p(moments[0], moments[1], cautious=True))
 
 
-def _both(moments: Floats) -> Floats:
+def _plus_transpose(moments: Floats) -> Floats:
     """The moment of x and y plus that of y and x."""
     both: Floats = moments + moments.T
     return both

@@ -9,7 +9,7 @@ import numpy as np
 from torchserve_drift.stats.arrays import Floats, FloatsLike
 
 FEWEST_REQUESTS = 10.0
-"""With fewer requests the design effect cannot be estimated: all rows of a request are taken as equal."""
+"""With fewer effective requests the design effect cannot be estimated. All rows of a request then count as equal."""
 
 _SQUARED_QUANTILE = 41.82
 """The square of the normal quantile for a two-sided p-value of 1e-10. The allowance for the error of the estimate is
@@ -84,8 +84,8 @@ def design_effect(sums: RequestSums) -> Floats:
     >>> design_effect(alike).item()
     2.0
 
-    The same rows with one in each request. Then in requests of a 1 and a -1, whose mean varies less than that of
-    independent rows; the result is still 1:
+    The same rows, each in a request of its own; then in requests of one 1 and one -1. The mean of those varies less
+    than that of independent rows, but the result is never below 1:
 
     >>> design_effect(RequestSums(200, 0, 200, 200, 200, 200, 0)).item()
     1.0
@@ -110,24 +110,24 @@ def design_effect(sums: RequestSums) -> Floats:
     return found
 
 
-def sample_design_effect(effect: FloatsLike, share: FloatsLike) -> Floats:
+def sample_design_effect(of_all_rows: FloatsLike, share: FloatsLike) -> Floats:
     """The design effect of a uniform sample of rows.
 
     Parameters
     ----------
-    effect
-        The design effect of all rows.
+    of_all_rows
+        The design effect of all rows, at least 1.
     share
-        The rows of the sample as a share of all rows, in (0, 1].
+        The rows of the sample as a share of all rows, in [0, 1].
 
     Notes
     -----
-    A sample has fewer rows of each request. The mean of s of n rows has the variance of a row times
-    effect / n + 1 / s - 1 / n, which is that of s independent rows times 1 + (effect - 1) s / n.
+    A sample has fewer rows of each request. Let D be the design effect of all n rows. The mean of s sampled rows has
+    the variance of a row times D / n + 1 / s - 1 / n, which is that of s independent rows times 1 + (D - 1) s / n.
 
     Examples
     --------
     >>> sample_design_effect(32, [1, 0.5, 0]).tolist()
     [32.0, 16.5, 1.0]
     """
-    return 1 + (np.asarray(effect, np.float64) - 1) * np.asarray(share, np.float64)
+    return 1 + (np.asarray(of_all_rows, np.float64) - 1) * np.asarray(share, np.float64)

@@ -37,6 +37,7 @@ def durbin_cdf(n: Floats, d: Floats) -> Floats:
     [0.62848]
     """
     k = np.ceil(n * d)
+    # All matrices of one k have the same size, so their powers are computed together.
     result = np.empty(n.shape)
     for value in np.unique(k):
         same = k == value

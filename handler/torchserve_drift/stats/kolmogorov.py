@@ -14,10 +14,11 @@ LEAST = float(np.finfo(np.float64).tiny)
 """The smallest p-value that is returned (2.2e-308). A probability that underflows is not reported as 0."""
 
 _EXACT_UP_TO = 140
+"""Up to this number of observations no series is used."""
 
 _SERIES_INACCURATE_UP_TO = 250
-"""Up to so many observations the series is inaccurate for small d. SciPy too takes the matrix there. With more
-observations both agree to 1e-6."""
+"""Up to this number of observations the series is inaccurate for small d, so the matrix is used, as SciPy does. With
+more observations both agree to 1e-6."""
 
 _PI2 = math.pi**2
 _ODD2 = np.arange(1, 10, 2) ** 2.0
@@ -50,6 +51,7 @@ def two_sample_p(d: FloatsLike, n: FloatsLike, m: FloatsLike) -> Floats:
     """
     statistics, before, now = (np.asarray(a, np.float64) for a in (d, n, m))
     empty = (before <= 0) | (now <= 0)
+    # For large samples the two-sample statistic is distributed like that of one sample of this size.
     size = np.round(before * now / np.where(empty, 1, before + now))
     p = np.where(statistics == 0, 1, kstwo_sf(statistics, size))
     return np.where(empty, np.nan, p)
@@ -66,6 +68,7 @@ def least_two_sample_p(n: FloatsLike, m: FloatsLike) -> Floats:
     from scipy.special import gammaln
 
     before, now = np.asarray(n, np.float64), np.asarray(m, np.float64)
+    # All orders of the pooled rows are equally likely, and at least one of them on each side is the most extreme.
     log_ways = gammaln(before + now + 1) - gammaln(before + 1) - gammaln(now + 1)
     least: Floats = np.clip(2 * np.exp(-log_ways), LEAST, 1)
     return least

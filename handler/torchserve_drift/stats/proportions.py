@@ -41,7 +41,7 @@ def hypergeometric_tail(k: FloatsLike, drawn: FloatsLike, marked: FloatsLike, ro
     >>> hypergeometric_tail(np.array([0, 1, 5, 6]), 5, 5, 100).round(10).tolist()
     [1.0, 0.2315618345, 1.33e-08, 0.0]
     """
-    hits, m, total, n = _floats(k, drawn, marked, rows)
+    hits, m, total, n = _broadcast_floats(k, drawn, marked, rows)
     above_mean = (hits > 0) & (hits * n > m * total)
     possible = above_mean & (hits <= np.minimum(m, total))
     # Elements with a known result are computed for a harmless case instead: 1 row drawn from 2, of which 1 is marked.
@@ -74,11 +74,12 @@ def two_proportions_p(
     >>> two_proportions_p(10, 10_000, np.array([4, 60]), 4_096, side="greater").round(4).tolist()
     [1.0, 0.0]
     """
-    before, rows_before, now, rows_now = _floats(k1, n1, k2, n2)
+    before, rows_before, now, rows_now = _broadcast_floats(k1, n1, k2, n2)
     marked, rows = before + now, rows_before + rows_now
     greater = hypergeometric_tail(now, rows_now, marked, rows)
     if side == "greater":
         return greater
+    # Few hits in the second sample are many hits in the first one.
     less = hypergeometric_tail(before, rows_before, marked, rows)
     both: Floats = np.minimum(2 * np.minimum(greater, less), 1)
     return both
@@ -105,9 +106,10 @@ def beyond_range_p(k: FloatsLike, m: FloatsLike, n: FloatsLike) -> Floats:
     >>> beyond_range_p(np.array([0, 1, 3]), 100, 10_000).round(8).tolist()
     [1.0, 0.01970494, 3.74e-06]
     """
-    outside, new, old = _floats(k, m, n)
+    outside, new, old = _broadcast_floats(k, m, n)
     possible = (outside > 0) & (outside <= new) & (old > 0)
     impossible = (outside > new) & (old > 0)
+    # Elements with a known result are computed for a harmless case instead: 1 of 1 new rows, with 1 old row.
     outside, new, old = (np.where(possible, a, 1) for a in (outside, new, old))
     corner = np.exp(_log_hypergeometric(outside, outside, new, new + old)) * _ROUNDING
     p = corner * (outside + 1 - outside * (new - outside) / (new + old - outside))
@@ -121,5 +123,6 @@ def _log_hypergeometric(k: Floats, drawn: Floats, marked: Floats, rows: Floats) 
     return log - log_binomial(drawn, rows, share)
 
 
-def _floats(*arguments: FloatsLike) -> list[Floats]:
+def _broadcast_floats(*arguments: FloatsLike) -> list[Floats]:
+    """The arguments as float64 arrays of one shape."""
     return list(np.broadcast_arrays(*(np.asarray(argument, np.float64) for argument in arguments)))

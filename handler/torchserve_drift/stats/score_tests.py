@@ -92,6 +92,7 @@ def shift_p(window: Moments, baseline: Moments, step: FloatsLike = 0.0, *, cauti
     known = (m > 0) & (n > 0)
     m, n = np.where(known, m, 1), np.where(known, n, 1)
     difference = np.asarray(window.mean, np.float64) - baseline.mean
+    # The continuity correction: half a step of the sum is step / (2 m) of the mean. It never changes the sign.
     difference = np.sign(difference) * np.maximum(np.abs(difference) - np.asarray(step, np.float64) / (2 * m), 0)
     variance, third = _pooled(m, n, difference, window, baseline)
     spread = np.sqrt(variance * (1 / m + 1 / n))
@@ -126,6 +127,7 @@ def _gamma_tail(t: Floats, skew: Floats) -> Floats:
     # A gamma variable of shape k has mean k, variance k and skewness 2 / sqrt(k).
     shape = 4 / np.where(skewed, skew, 1) ** 2
     reach = t * np.sqrt(shape)
+    # With positive skewness the upper tail is the heavy one, with negative skewness the light one.
     heavy, light = gammaincc(shape, shape + reach), gammainc(shape, np.maximum(shape - reach, 0))
     tail: Floats = np.where(skewed, np.where(skew > 0, heavy, light), ndtr(-t))
     return tail

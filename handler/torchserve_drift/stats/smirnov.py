@@ -10,6 +10,7 @@ from torchserve_drift.stats.arrays import Floats
 from torchserve_drift.stats.binomial import LOG_2PI, stirling_series
 
 _SUMMED_UP_TO = 1000
+"""Up to this number of observations all terms are summed."""
 
 _BLOCK = 1 << 15
 """Terms that are computed at once, which bounds the memory."""
@@ -18,7 +19,7 @@ _NODES = 32
 """Points of the trapezoid rule."""
 
 _DEPTH = 30.0
-"""The integral ends where terms are about exp(-_DEPTH) of the largest."""
+"""The integral ends where a term is about exp(-_DEPTH) times the largest term."""
 
 _UNDERFLOWS_FROM = 355.0
 """The n d² from which the tail, at most exp(-2 n d²), is smaller than any positive float."""
@@ -62,7 +63,7 @@ def _summed(n: Floats, d: Floats) -> Floats:
     result = np.empty(n.shape)
     for size in np.unique(n):
         same = np.flatnonzero(n == size)
-        step = max(1, _BLOCK // int(size))
+        step = max(1, _BLOCK // int(size))  # each statistic has about ``size`` terms
         for start in range(0, len(same), step):
             block = same[start : start + step]
             result[block] = _summed_same(int(size), d[block])

@@ -1,4 +1,4 @@
-"""Whether unseen categories are new, or so rare that a baseline of this size is expected not to have them."""
+"""A test of whether unseen categories are new, or only so rare that the baseline happens not to have them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torchserve_drift.stats.arrays import AnyIntegers
 from torchserve_drift.stats.proportions import hypergeometric_tail
 
 _LARGEST = 512
-"""Larger categories are counted as categories of so many rows."""
+"""Categories with more rows count as categories with this number of rows."""
 
 
 def unseen_categories_p(unseen: int, baseline_counts: AnyIntegers, window_counts: AnyIntegers) -> float:

@@ -1,1 +1,1 @@
-"""From training data to a baseline; never packed into an archive."""
+"""Builds a baseline from training data. This folder is never packed into an archive."""

@@ -50,19 +50,19 @@ def counts_up_to_edges(found: Any, column: NumericStatistics) -> Integers:
 
 
 def _histogram(values: Any, edges: Any) -> Any:
-    """DuckDB's function: each of ``edges`` to the number of values up to it and above the edge before."""
+    """DuckDB's function of this name: for each of ``edges`` the number of values up to it and above the edge before."""
     import ibis
 
     signature = (("float64", "array<float64>"), "map<float64, int64>")
-    return ibis.udf.agg.builtin(_declared, name="histogram", signature=signature)(values, edges)
+    return ibis.udf.agg.builtin(_histogram_parameters, name="histogram", signature=signature)(values, edges)
 
 
-def _declared(values: Any, edges: Any) -> None:
-    """Ibis reads the parameters of DuckDB's function from here."""
+def _histogram_parameters(values: Any, edges: Any) -> None:
+    """Ibis reads the parameters of DuckDB's function from this signature."""
 
 
 def _scaled(value: Any, shift: int) -> Any:
-    # in two steps: 2**shift itself may be beyond the largest double
+    # in two steps, because 2**shift itself may be larger than the largest double
     return value * double(math.ldexp(1.0, shift // 2)) * double(math.ldexp(1.0, shift - shift // 2))
 
 

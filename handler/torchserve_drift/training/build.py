@@ -78,7 +78,7 @@ def build(
 
     Notes
     -----
-    The same files, options and ``created`` give the same baseline, bit by bit, whatever the number of threads.
+    The same files, options and ``created`` give the same baseline, bit by bit, for any number of threads.
     """
     # a column named twice orders nothing more the second time
     time_columns = [time] if isinstance(time, str) else list(dict.fromkeys(time))

@@ -55,7 +55,7 @@ def feature_names(
 
 
 def unusable_type(name: str, found: str) -> BaselineError:
-    """The error for a column that holds neither numbers nor categories but ``found``."""
+    """The error for a column that holds ``found`` instead of numbers or categories."""
     return BaselineError(
         f"column {name!r} must hold numbers, text or booleans, got {found}; "
         f"leave it out with --exclude {shlex.quote(name)}"

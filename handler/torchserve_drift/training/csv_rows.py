@@ -42,11 +42,11 @@ def stage_csv(
 
 def _text_view(connection: Any, path: Path, columns: FileColumns) -> ir.Table:
     return connection.read_csv(
-        # DuckDB reads patterns; a name with brackets or stars must stand for itself
+        # Escaped, because DuckDB takes names for patterns, and a name may have brackets or stars.
         [glob.escape(str(path.absolute()))],
         table_name="view",
         columns={f"c{i}": "VARCHAR" for i in range(len(columns.names))},
-        # detection looks at the first rows only, and would give files of one source different types
+        # Detection reads the first rows only, so files of one source could get different types.
         auto_detect=False,
         header=True,
         delim=columns.delimiter,
@@ -59,7 +59,7 @@ def _text_view(connection: Any, path: Path, columns: FileColumns) -> ir.Table:
 def _typed(
     connection: Any, names: Sequence[str], categorical: Collection[str], times: int
 ) -> tuple[ir.Table, list[Column]]:
-    """The table of text with numbers in place of those columns that hold nothing else."""
+    """The table with numbers in the columns that hold nothing else, texts in all others, and the features' columns."""
     raw = connection.table("raw")
     features: list[Column] = []
     values: dict[str, Any] = {place: raw[place] for place in (f"t{i}" for i in range(times))}
@@ -67,7 +67,7 @@ def _typed(
         some = names[start : start + _COLUMNS_PER_QUERY]
         places = [f"c{start + i}" for i in range(len(some))]
         numeric = _numeric_places(raw, places)
-        # an option may make categories of a column of numbers, and then times in it are texts like others
+        # Columns that an option makes categorical may hold times: they are categories like any others.
         chosen = {place for place, name in zip(places, some) if name in categorical}
         _refuse_times(raw, {place: name for place, name in zip(places, some) if place not in numeric | chosen})
         for name, place in zip(some, places):
@@ -87,7 +87,7 @@ def _numeric_places(raw: ir.Table, places: Sequence[str]) -> set[str]:
 
 
 def _refuse_times(raw: ir.Table, names: dict[str, str]) -> None:
-    """Times would be categories that never come again: each is refused by its name."""
+    """Refuse columns that hold only times: as categories they would never occur again."""
     others = _unreadable_counts(raw, names, "timestamp")
     for place, name in names.items():
         if not others[place]:
@@ -95,5 +95,5 @@ def _refuse_times(raw: ir.Table, names: dict[str, str]) -> None:
 
 
 def _unreadable_counts(raw: ir.Table, places: Iterable[str], data_type: str) -> dict[str, int]:
-    """For each column, how many of its values cannot be read as ``data_type`` and are not missing."""
+    """The number of values of each column that cannot be read as ``data_type`` and are not missing."""
     return one_row(raw, {place: is_unreadable_as(raw[place], data_type).sum() for place in places})

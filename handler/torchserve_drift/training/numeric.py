@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import ibis.expr.types as ir
 
 EXACT_QUANTILE_ROWS = 20_000_000
-"""For more rows the quantiles are those of the sample: for exact ones DuckDB holds a whole column in memory."""
+"""The most rows for exact quantiles, which need a whole column in memory. With more rows the sample gives them."""
 
 Samples = Mapping[str, Floats]
 """A column's name in the table to its sampled values, NaN where there is none."""
@@ -87,7 +87,7 @@ def _exact_quantiles(rows: ir.Table, columns: Sequence[NumericStatistics], total
     # to interpolate, DuckDB subtracts two values: they are halved when their difference would be infinite
     factors = {c.place: 1.0 if math.isfinite(c.maximum - c.minimum) else 0.5 for c in columns}
     found: dict[str, Any] = {}
-    # so many columns that they hold no more values than one column of the largest table with exact quantiles
+    # Together they hold no more values than one column of the largest table with exact quantiles: so they fit memory.
     columns_at_once = max(1, EXACT_QUANTILE_ROWS // max(total, 1))
     for start in range(0, len(columns), columns_at_once):
         some = [column.place for column in columns[start : start + columns_at_once]]

@@ -22,7 +22,9 @@ FIXED_POINT_BITS = 78
 
 @dataclass
 class NumericStatistics:
-    """What `NumericBaseline` says of a column, and exact sums. `numeric.numeric_statistics` fills it step by step.
+    """The statistics of a column that `NumericBaseline` holds, and exact sums.
+
+    `numeric.numeric_statistics` fills in the fields step by step.
 
     Attributes
     ----------
@@ -31,7 +33,7 @@ class NumericStatistics:
     count, present
         Numbers of finite values, and of finite and infinite ones.
     minimum, maximum
-        Of the finite values; NaN when there are none.
+        The extremes of the finite values; NaN when there are none.
     scaled_mean
         The mean of the values times 2**`shift`.
     squares

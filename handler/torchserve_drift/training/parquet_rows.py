@@ -1,4 +1,4 @@
-"""Rows of Parquet files in DuckDB, with the kinds that the files' own types give."""
+"""Rows of Parquet files in DuckDB. The types of the files decide which columns are numeric."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def stage_parquet(
         progress("reading", done, len(files))
         view = _view(connection, path)
         places, times = columns.positions(names, "c"), columns.positions(time, "t")
-        values = {f.place: _value(view[places[f.place]], f, types[f.name]) for f in features}
+        values = {f.place: _staged_value(view[places[f.place]], f, types[f.name]) for f in features}
         for name, (place, position) in zip(time, times.items()):
             # times become text, which orders by the same rules as the text of CSV files
             is_number = types[name] in ("integer", "number")
@@ -62,7 +62,8 @@ def _view(connection: Any, path: Path) -> ir.Table:
         return connection.read_parquet([glob.escape(str(path.absolute()))], table_name="view", hive_partitioning=False)
 
 
-def _value(value: Any, column: Column, known_type: str) -> Any:
+def _staged_value(value: Any, column: Column, known_type: str) -> Any:
+    """The value of a column as the table holds it: float64 or text."""
     import ibis
 
     if known_type == "absent":  # a column of nulls only, which has no type to cast from

@@ -49,7 +49,7 @@ def session() -> Iterator[Any]:
                 connection.raw_sql(f"SET threads = {THREADS}")
             yield connection
         except (duckdb.Error, ibis.common.exceptions.IbisError) as error:
-            raise BaselineError(f"DuckDB could not finish: {_cause(error)}") from None
+            raise BaselineError(f"DuckDB could not finish: {_error_text(error)}") from None
         finally:
             connection.disconnect()
 
@@ -71,9 +71,9 @@ def naming_file(path: Path) -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
-        raise BaselineError(f"{str(path)!r} cannot be read: {_cause(error)}") from None
+        raise BaselineError(f"{str(path)!r} cannot be read: {_error_text(error)}") from None
 
 
-def _cause(error: Exception) -> str:
-    # after "Possible ..." DuckDB suggests options of its own, which our users cannot set
+def _error_text(error: Exception) -> str:
+    # After "Possible ..." DuckDB suggests options of DuckDB, which users of this package cannot set.
     return " ".join(str(error).split("Possible")[0].split())[:300]

@@ -14,8 +14,8 @@ _FORMATS = {".csv": "csv", ".csv.gz": "csv", ".parquet": "parquet"}
 def source_files(source: str) -> list[Path]:
     """The files of ``source`` (a file, a folder with all below it, or a glob), sorted by path.
 
-    In a folder, hidden files and those whose names begin with an underscore are left out: programs that write folders
-    of Parquet files leave such notes for themselves.
+    In a folder, hidden files and files whose names begin with an underscore are left out: programs that write folders
+    of Parquet files put files with their own notes beside them.
 
     Raises
     ------

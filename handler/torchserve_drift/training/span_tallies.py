@@ -1,4 +1,4 @@
-"""What each span of training time holds of a column, counted by queries, and so the variation of the column."""
+"""Counts of each span of training time, by queries, and the variation of columns that follows from them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def numeric_variation(
         some = columns[start : start + COLUMNS_PER_QUERY]
         aggregates = {name: value for column in some for name, value in _aggregates(spans.rows, column).items()}
         tallies = _by_span(spans, aggregates)
-        # a second query, since what is beyond the values of other spans is known only after the first
+        # A second query: only the first one tells the extremes of all other spans.
         limits = {column.place: _second_extremes(tallies, column) for column in some if column.count}
         outside = _by_span(spans, {place: _outside(spans.rows[place], *limits[place]) for place in limits})
         for column in some:

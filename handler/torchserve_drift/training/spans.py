@@ -37,7 +37,7 @@ def cut_into_spans(rows: ir.Table, names: Sequence[str], most: int) -> Spans:
     Raises
     ------
     BaselineError
-        When a column holds neither numbers nor times, or all rows have the same time or none.
+        When a column holds neither numbers nor times, all rows have the same time, or no row has a time.
     """
     keys = {f"t{i}": _sort_key(rows, f"t{i}", name) for i, name in enumerate(names)}
     kept = [name for name in rows.columns if name not in keys]
@@ -87,14 +87,14 @@ def _sort_key(rows: ir.Table, place: str, name: str) -> Any:
 
 
 def _microseconds(times: Any) -> Any:
-    """DuckDB's function: microseconds since 1970."""
+    """DuckDB's function ``epoch_us``: microseconds since 1970."""
     import ibis
 
-    def declared(times: Any) -> None:
-        """Ibis reads the parameters of DuckDB's function from here."""
+    def parameters(times: Any) -> None:
+        """Ibis reads the parameters of DuckDB's function from this signature."""
 
     signature = (("timestamp('UTC')",), "int64")
-    return ibis.udf.scalar.builtin(declared, name="epoch_us", signature=signature)(times)
+    return ibis.udf.scalar.builtin(parameters, name="epoch_us", signature=signature)(times)
 
 
 def _is_time(key: Any) -> Any:
@@ -102,7 +102,10 @@ def _is_time(key: Any) -> Any:
 
 
 def _span_starts(timed: ir.Table, keys: list[str], most: int) -> list[tuple[float, ...]]:
-    """The first time of each span."""
+    """The first time of each span, as the values of its ``keys``.
+
+    A time is in the span that the middle row of all rows with this time falls into.
+    """
     import ibis
 
     total = int(timed.count().to_pyarrow().as_py())

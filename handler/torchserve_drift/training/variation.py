@@ -18,7 +18,7 @@ _JOINT_DIGITS = 6
 
 @dataclass(frozen=True, eq=False)
 class NumericSpans:
-    """What S spans hold of a numeric feature.
+    """Counts and moments of a numeric feature in S spans.
 
     Attributes
     ----------

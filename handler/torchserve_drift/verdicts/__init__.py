@@ -1,1 +1,1 @@
-"""From evidence to verdicts to a report."""
+"""From the evidence of checks to verdicts, and from verdicts to a report."""

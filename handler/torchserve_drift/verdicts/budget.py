@@ -1,4 +1,7 @@
-"""How the alarm budget is spent: the level of each check of each feature in each window, at each look."""
+"""The alarm budget: the level of each check of each feature in each window, at each look.
+
+A look is one evaluation of one window. The level is the alpha with which the check's p-value is compared.
+"""
 
 from __future__ import annotations
 
@@ -8,25 +11,26 @@ from functools import cached_property
 from typing import Optional
 
 from torchserve_drift.baseline.profile import FeatureBaseline
-from torchserve_drift.checks.catalogue import CHECKS, FEWEST_JOINT, JOINT
+from torchserve_drift.checks.catalogue import CHECKS, FEWEST_JOINT_FEATURES, JOINT
 from torchserve_drift.settings.settings import Window
 from torchserve_drift.verdicts.report import JOINT_NAME
 
 JOINT_WEIGHT = 0.03
-"""The joint distribution's part of the budget, where there are features enough to check it."""
+"""The joint distribution's share of the budget, if the baseline has enough features for it."""
 
 JOINT_LOOKS = 16
 """How often the joint check runs per window length. It is the costliest check, and its sample changes slowly."""
 
 EVERY_LOOK = 0.25
-"""Of a window whose panes last for several looks: the part of its level for looks at which no pane has closed."""
+"""The share of a window's budget that is spent on all looks equally, where panes last for several looks. The rest is
+spent on the looks at which a pane has closed."""
 
 
 @dataclass(frozen=True)
 class BudgetItem:
-    """What has a part of the budget: a feature, or the joint distribution (``kind`` "joint").
+    """A feature or the joint distribution (whose ``kind`` is "joint"): each has a share of the budget.
 
-    ``importance`` in [0, 1]: the feature's weight in the score, and in half of the budget.
+    ``importance`` is the feature's weight in the score, in [0, 1]; half of the budget is divided by it.
     """
 
     name: str
@@ -35,10 +39,11 @@ class BudgetItem:
 
 
 def items_of(features: Sequence[FeatureBaseline]) -> list[BudgetItem]:
-    """An item for each feature and, of `FEWEST_JOINT` features or more, one for their joint distribution."""
+    """An item for each feature and, if there are `FEWEST_JOINT_FEATURES` or more, one for their joint distribution."""
     items = [BudgetItem(feature.name, feature.kind, feature.importance) for feature in features]
-    if len(items) < FEWEST_JOINT:
+    if len(items) < FEWEST_JOINT_FEATURES:
         return items
+    # a feature may have the name of the joint distribution, and names in a report must differ
     name = JOINT_NAME
     while any(item.name == name for item in items):
         name = f"_{name}"
@@ -49,10 +54,24 @@ def items_of(features: Sequence[FeatureBaseline]) -> list[BudgetItem]:
 class Budget:
     """The alarm budget: at most one false alarm is expected in ``interval`` seconds.
 
-    The levels of all looks of an interval sum to 1, over items (features and the joint distribution), their checks,
-    windows and looks. While nothing drifts each p-value is below its level with at most that probability; so, by the
-    union bound, at most one is expected to be, however dependent they are. ``every`` seconds lie between looks;
-    ``panes`` are in a window.
+    The levels of all looks of an interval, over all items, checks and windows, sum to at most 1. Without drift each
+    p-value is below its level with at most the probability of that level. So at most one p-value per interval is
+    expected below its level, however the p-values depend on each other (union bound).
+
+    Attributes
+    ----------
+    items
+        The features and the joint distribution.
+    weights
+        Each item's share of the budget; they sum to 1.
+    windows
+        The windows in the order of the settings: the first has the largest share.
+    panes
+        The number of panes in a window.
+    every
+        Seconds between looks.
+    interval
+        Seconds in which one false alarm is allowed.
     """
 
     items: tuple[BudgetItem, ...]
@@ -66,9 +85,10 @@ class Budget:
     def of(
         cls, items: Sequence[BudgetItem], windows: Sequence[Window], *, panes: int, every: float, interval: float
     ) -> Budget:
-        """The budget of features whose importances sum to 1 and, if it is an item, of the joint distribution.
+        """The budget of ``items``; the importances of the features sum to 1.
 
-        Half of the features' budget is divided equally, half by importance.
+        Half of the features' budget is divided equally and half by importance, so that a feature without importance is
+        checked too.
         """
         count = sum(item.kind != JOINT for item in items)
         rest = 1 - JOINT_WEIGHT if count < len(items) else 1.0
@@ -78,43 +98,64 @@ class Budget:
         return cls(tuple(items), weights, tuple(windows), panes, every, interval)
 
     def level(self, item: int, check: str, window: int, *, closed: bool) -> float:
-        """The alpha of one check at one look; ``closed``: a pane of the window has closed since the last look.
+        """The level of one check at one look.
 
         A long window hardly changes from look to look. So most of its budget is spent on looks at which one of its
         panes has just closed: these are few, and each can have a larger level.
+
+        Parameters
+        ----------
+        item, window
+            Positions in ``items`` and ``windows``.
+        check
+            A check that the item's kind has.
+        closed
+            Whether a pane of the window has closed since the last look.
         """
         kind = self.items[item].kind
         share = CHECKS[check].budget[kind] * self.weights[item]
-        if kind == JOINT:
+        if kind == JOINT:  # it is not checked at every look, so each of its looks can have a larger level
             return share * self._shares[window] * max(self.every, self._joint_seconds(window) or 0.0) / self.interval
         return share * self._levels[window][closed]
 
     @cached_property
     def _levels(self) -> list[tuple[float, float]]:
-        """For each window the level of all its checks together, at any look and at one at which a pane has closed."""
+        """For each window the sum of its levels at a look, without and with a pane that has closed since the last."""
         return [
-            (share * self._seconds(w, False) / self.interval, share * self._seconds(w, True) / self.interval)
+            (
+                share * self._seconds_of_budget(w, False) / self.interval,
+                share * self._seconds_of_budget(w, True) / self.interval,
+            )
             for w, share in enumerate(self._shares)
         ]
 
     @cached_property
     def _shares(self) -> list[float]:
-        """Each window's part of the budget: the n-th has an n-th of what the first has."""
+        """Each window's share of the budget: the n-th window has an n-th of the share of the first."""
         raw = [1 / n for n in range(1, len(self.windows) + 1)]
         return [each / sum(raw) for each in raw]
 
     def closes(self, window: int, before: float, now: float) -> bool:
-        """Whether a pane of the window has closed between two looks; always true for a window of rows."""
+        """Whether a pane of the window has closed between looks at ``before`` and ``now``, in seconds.
+
+        Always true for a window of rows.
+        """
         seconds = self._pane_seconds(window)
         return seconds is None or int(before // seconds) != int(now // seconds)
 
     def looks_jointly(self, window: int, before: Optional[float], now: float) -> bool:
-        """Whether this look is at the joint distribution; in windows of time not every look is (`JOINT_LOOKS`)."""
+        """Whether the joint distribution is checked at a look at ``now``, after one at ``before`` (seconds).
+
+        A window of rows is checked at every look, a window of time `JOINT_LOOKS` times per window length.
+        """
         seconds = self._joint_seconds(window)
         return before is None or seconds is None or int(before // seconds) != int(now // seconds)
 
     def quiet_seconds(self, window: int, least: float) -> float:
-        """After how many seconds without a failed check drift ends: ``least``, or two panes of the window."""
+        """The seconds without a failed check after which drift ends: ``least``, or two panes of the window if longer.
+
+        A long window has its full level only when a pane closes, so drift must not end before two have closed.
+        """
         seconds = self._pane_seconds(window)
         return least if seconds is None else max(least, 2 * seconds)
 
@@ -126,7 +167,11 @@ class Budget:
         seconds = self.windows[window].seconds
         return None if seconds is None else seconds / self.panes
 
-    def _seconds(self, window: int, closed: bool) -> float:
+    def _seconds_of_budget(self, window: int, closed: bool) -> float:
+        """How many seconds' worth of budget one look spends. Over all looks of an interval they sum to the interval.
+
+        Where panes last for several looks, most of a pane's seconds go to the look after its end.
+        """
         pane = self._pane_seconds(window)
         if pane is None or pane <= 2 * self.every:
             return self.every

@@ -1,4 +1,4 @@
-"""Evidence to verdicts: whether a p-value is small enough and an effect large enough, under each policy."""
+"""From evidence to verdicts: whether a p-value is small enough and an effect large enough, under each policy."""
 
 from __future__ import annotations
 
@@ -16,28 +16,44 @@ from torchserve_drift.window.pacing import NO_PAUSE, Pace
 
 @dataclass(frozen=True)
 class FeatureVerdict:
-    """One feature in one window: each check's outcome, and whether the feature has drifted."""
+    """The verdict on one feature in one window: the result of each check by name, and whether any of them failed."""
 
     drifted: bool
     checks: Mapping[str, CheckResult]
 
 
 ItemEvidence = Optional[Sequence[Optional[FeatureEvidence]]]
-"""The evidence on each item of the budget in one window; ``None`` for an item that was not looked at this time, and for
-a window with too few rows."""
+"""The evidence on each item of the budget in one window. ``None`` stands for an item that was not checked this time, or
+for a window with too few rows."""
 
 ItemVerdicts = Optional[list[Optional[FeatureVerdict]]]
-"""The verdicts on them, ``None`` where there is no evidence."""
+"""The verdict on each item of the budget in one window; ``None`` where there is no evidence."""
 
 Level = Callable[[int, int, str], float]
-"""The alpha of a window's item's check."""
+"""Gives the alpha for a window, an item of the budget (both as positions), and the name of a check."""
 
 
 def judge(windows: Sequence[ItemEvidence], alarms: Alarms, level: Level, paced: Pace = NO_PAUSE) -> list[ItemVerdicts]:
     """The verdicts of one evaluation: a feature has drifted in a window if any of its checks fails there.
 
-    Under every policy but ``classic`` a check fails if its p-value (or its bound) is below alpha and its effect exceeds
-    its minimum effect or, if its declaration says so, equals it.
+    Under all policies except ``classic`` a check fails if two conditions hold. Its p-value (or its bound, if it has
+    one) is below alpha, and its effect is above its minimum effect, or equal to it if `Check.fails_at_min_effect`.
+
+    Parameters
+    ----------
+    windows
+        The evidence in each window.
+    alarms
+        The settings; the policy is one of them.
+    level
+        The alpha of each check.
+    paced
+        Wraps the loop over items.
+
+    Returns
+    -------
+    verdicts
+        For each window, in the same order.
     """
     outcome = _classic if alarms.policy == "classic" else _significant_and_large
 
@@ -54,10 +70,15 @@ def judge(windows: Sequence[ItemEvidence], alarms: Alarms, level: Level, paced: 
 
 
 def common_level(windows: Sequence[ItemEvidence], alarms: Alarms) -> float:
-    """The one alpha of an evaluation's p-values, under the policies without a budget.
+    """The alpha of all p-values of an evaluation, under the policies without a budget.
 
-    ``bonferroni``: alpha / p-values of this evaluation. ``benjamini-hochberg``: the largest p-value that this procedure
-    rejects (Benjamini and Hochberg, 1995), just above it. ``classic``: alpha as it is.
+    ``classic``: the alpha of the settings. ``bonferroni``: that alpha divided by the number of p-values.
+    ``benjamini-hochberg``: that alpha times k, divided by the number of p-values. Here k is the number of p-values that
+    this procedure rejects, or 1 if it rejects none.
+
+    References
+    ----------
+    Y. Benjamini, Y. Hochberg, "Controlling the false discovery rate", J. R. Statist. Soc. B 57, 1995.
     """
     if alarms.policy == "classic":
         return alarms.alpha
@@ -65,17 +86,19 @@ def common_level(windows: Sequence[ItemEvidence], alarms: Alarms) -> float:
     total = max(len(p_values), 1)
     if alarms.policy == "bonferroni":
         return alarms.alpha / total
+    # The step-up procedure rejects all p-values up to the largest one that is below its own threshold.
     rejected = [rank for rank, p in enumerate(p_values, 1) if p < alarms.alpha * (rank / total)]
     return alarms.alpha * (max(rejected, default=1) / total)
 
 
 def budget_level(budget: Budget, alarms: Alarms, before: Optional[float], now: float) -> Level:
-    """The levels of ``policy: budget`` at a look at ``now``, the last one having been at ``before`` (seconds).
+    """The levels of ``policy: budget`` at a look at ``now``, after a look at ``before`` (seconds; ``None``: no look).
 
-    At a first look no pane counts as closed: a worker that starts again and again must not spend the budget with it.
+    At a first look no pane counts as closed. Otherwise a worker that restarts often would spend more than the budget.
     """
     closed = [before is not None and budget.closes(w, before, now) for w in range(len(budget.windows))]
-    return lambda w, f, check: min(budget.level(f, check, w, closed=closed[w]), alarms.alpha)
+    # With few features and long pauses between looks a level could exceed alpha, which is the limit of every policy.
+    return lambda w, item, check: min(budget.level(item, check, w, closed=closed[w]), alarms.alpha)
 
 
 def _all_checks(windows: Sequence[ItemEvidence]) -> Iterator[Evidence]:
@@ -85,17 +108,19 @@ def _all_checks(windows: Sequence[ItemEvidence]) -> Iterator[Evidence]:
 
 
 def _compared_with_alpha(evidence: Evidence) -> float:
+    """The p-value, or the bound above it where the p-value is too small in its far tail."""
     return evidence.p_value if evidence.bound is None else evidence.bound
 
 
 def _significant_and_large(check: Check, evidence: Evidence, alpha: float) -> CheckResult:
-    effect, least = evidence.effect, evidence.min_effect
-    large = effect >= least if check.fails_at_min_effect else effect > least
-    return _result(evidence, alpha, least, failed=large and _compared_with_alpha(evidence) < alpha)
+    """The rule of all policies except ``classic``."""
+    effect, min_effect = evidence.effect, evidence.min_effect
+    large = effect >= min_effect if check.fails_at_min_effect else effect > min_effect
+    return _result(evidence, alpha, min_effect, failed=large and _compared_with_alpha(evidence) < alpha)
 
 
 def _classic(check: Check, evidence: Evidence, alpha: float) -> CheckResult:
-    """The textbook's rule, without any correction for the number of tests."""
+    """The rule of textbooks: a p-value or an effect decides, without any correction for the number of tests."""
     if check.classic == P_VALUE:
         return _result(evidence, alpha, None, failed=evidence.p_value < alpha)
     failed = check.classic == EFFECT and evidence.effect > evidence.min_effect

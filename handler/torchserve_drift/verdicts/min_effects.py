@@ -1,4 +1,8 @@
-"""The smallest effect that matters, of each check of each feature: the user's, raised by what training time showed."""
+"""The minimum effect of each check of each feature.
+
+It is the user's setting. With ``min_effect: learned`` it is raised above the differences between spans of training
+time.
+"""
 
 from __future__ import annotations
 
@@ -13,66 +17,81 @@ from torchserve_drift.settings.settings import Alarms, Settings
 from torchserve_drift.window.tally import scale_of
 
 LEARNED_MARGIN = 1.25
-"""Next year's season is not exactly this year's."""
+"""The factor on the largest effect of a span: next year's season is not exactly this year's."""
 
-CHANCE = 2.0
-"""Standard errors of the effect of a span: it is partly chance, as is that of a window in the same season."""
+LEARNED_STANDARD_ERRORS = 2.0
+"""How many standard errors of a span's effect are added: the effect in a window of the same season is partly chance."""
 
 
 def min_effects_of(profile: Profile, settings: Settings) -> list[dict[str, float]]:
-    """For each feature, then the joint distribution, the minimum effect of each check that has one, by its name.
+    """For each feature, and at the end for the joint distribution, the minimum effect of each check by its name.
 
-    In the unit of the check's effect; that of `mean` in standard deviations of the baseline. With ``min_effect:
-    learned`` none is below what `raised` makes of the largest effect that a span of the training data's time had.
+    Minimum effects have the unit of the check's effect; that of `mean` is in standard deviations of the baseline.
+    Checks without a minimum effect of their own are left out.
     """
-    features = [_of_feature(feature, settings) for feature in profile.features]
+    features = [_feature_min_effects(feature, settings) for feature in profile.features]
     return [*features, {"joint": joint_min_effect(profile, settings.alarms)}]
 
 
 def joint_min_effect(profile: Profile, alarms: Alarms) -> float:
-    """The smallest change of a correlation that matters to `joint`."""
-    of_user = alarms.min_effects["joint"]
+    """The minimum effect of `joint`: a change of a correlation, in [0, 1] before learning raises it."""
+    set_by_user = alarms.min_effects["joint"]
     if not alarms.min_effect_learned:
-        return of_user
-    return max(of_user, raised(profile.joint_tolerance, "joint", profile.sample_rows, profile.spans))
+        return set_by_user
+    return max(set_by_user, learned_min_effect(profile.joint_tolerance, "joint", profile.sample_rows, profile.spans))
 
 
 def require_learnable(features: Sequence[FeatureBaseline], alarms: Alarms) -> None:
-    """ConfigError where minimum effects are to be learned from a baseline that was built without times."""
+    """Check that minimum effects can be learned from the baseline, if the settings ask for it.
+
+    Raises
+    ------
+    ConfigError
+        When the baseline was built without times.
+    """
     if alarms.min_effect_learned and not any(feature.variation for feature in features):
         raise ConfigError("alarms.min_effect.learned must be false for a baseline built without --time, got True")
 
 
-def raised(tolerance: float, check: str, rows: int, spans: int) -> float:
-    """A minimum effect above ``tolerance``, the largest effect of any of ``spans`` spans of ``rows`` rows in all.
+def learned_min_effect(tolerance: float, check: str, rows: int, spans: int) -> float:
+    """The learned minimum effect of ``check``: the tolerance with a margin, plus standard errors.
 
-    It allows for what may differ in another year, and for what chance does in a span of so few rows.
+    Parameters
+    ----------
+    tolerance
+        The largest effect of the check in any span of training time.
+    rows, spans
+        The number of rows in all spans together, and the number of spans.
     """
     learning = CHECKS[check].learning
     spread = learning.spread if learning is not None else None
-    if spread is None:  # a share that is 0 but for a few rows: the tolerance says how far chance moves it
+    if spread is None:  # a share near 0, whose standard error follows from the share itself
         spread = math.sqrt(min(tolerance, 0.25))
-    return LEARNED_MARGIN * tolerance + CHANCE * spread * math.sqrt(spans / max(rows, 1))
+    # A span has rows / spans rows, and the standard error of its effect is the spread over the square root of them.
+    return LEARNED_MARGIN * tolerance + LEARNED_STANDARD_ERRORS * spread * math.sqrt(spans / max(rows, 1))
 
 
-def _of_feature(feature: FeatureBaseline, settings: Settings) -> dict[str, float]:
-    found = {}
+def _feature_min_effects(feature: FeatureBaseline, settings: Settings) -> dict[str, float]:
+    min_effects = {}
     for check in checks_of(feature.kind):
         if check.min_effect is not None:
-            of_user = settings.min_effect(feature.name, check.name)
-            if check.name == "mean":  # set in the feature's own unit
-                of_user = _in_standard_deviations(feature, of_user)
-            found[check.name] = max(of_user or 0.0, _learned(feature, settings.alarms, check.name))
-    return found
+            set_by_user = settings.min_effect(feature.name, check.name)
+            if check.name == "mean":  # users set it in the feature's own unit
+                set_by_user = _in_standard_deviations(feature, set_by_user)
+            learned = _learned_from_spans(feature, settings.alarms, check.name)
+            min_effects[check.name] = max(set_by_user or 0.0, learned)
+    return min_effects
 
 
 def _in_standard_deviations(feature: FeatureBaseline, mean_shift: Optional[float]) -> float:
+    """The setting ``mean_shift`` in the unit of the check's effect; see `tally.scale_of`."""
     assert isinstance(feature, NumericBaseline)
     shift = DEFAULT_MEAN_SHIFT * feature.std if mean_shift is None else mean_shift
     return shift / scale_of(feature)[1]
 
 
-def _learned(feature: FeatureBaseline, alarms: Alarms, check: str) -> float:
+def _learned_from_spans(feature: FeatureBaseline, alarms: Alarms, check: str) -> float:
+    """The minimum effect that training time asks for; 0 where none is learned."""
     if not alarms.min_effect_learned or check not in feature.variation:
         return 0.0
-    return raised(feature.tolerance(check), check, feature.count, len(feature.variation[check]))
+    return learned_min_effect(feature.tolerance(check), check, feature.count, len(feature.variation[check]))

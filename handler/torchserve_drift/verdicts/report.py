@@ -1,4 +1,4 @@
-"""What an evaluation found: plain data, the same in Python, in JSON and behind the metrics."""
+"""The report of an evaluation: plain data, the same in Python, in JSON and behind the metrics."""
 
 from __future__ import annotations
 
@@ -8,17 +8,29 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Optional
 
 JOINT_NAME = "_joint"
-"""The name under which the joint distribution is reported; one more ``_`` before it where a feature has that name."""
+"""The name of the joint distribution in reports. If a feature has this name, one more ``_`` is put before it."""
 
 STATES = ("ok", "drifted", "too_few_rows")
+"""The states of a window."""
 
 
 class CheckResult(NamedTuple):
-    """One check of one feature in one window.
+    """The result of one check of one feature in one window.
 
-    ``statistic`` is the check's own (docs/metrics.md says which), ``effect`` its size without sign, ``p_value`` in
-    [0, 1], ``alpha`` the level it was held against, ``min_effect`` the size below which it never fails (``None``: no
-    such limit), ``failed`` the check's own outcome.
+    Attributes
+    ----------
+    p_value
+        In [0, 1]; ``None`` where it is not known.
+    statistic
+        The check's own statistic; docs/metrics.md describes each.
+    effect
+        The size of the difference, 0 or more.
+    alpha
+        The level that the p-value was compared with; ``None`` under a policy that does not use the p-value.
+    min_effect
+        The minimum effect; ``None`` under a policy that does not use it.
+    failed
+        Whether the check failed.
     """
 
     p_value: Optional[float]
@@ -31,12 +43,22 @@ class CheckResult(NamedTuple):
 
 @dataclass(frozen=True)
 class FeatureWindow:
-    """One feature in one window.
+    """The result of one feature in one window.
 
-    ``since`` is the time (seconds) of the first evaluation of the present drift, ``last_failed`` of the last one at
-    which a check failed: for a while after that it still counts as drifted. ``design_effect`` rows of the window stand
-    for one that is independent of all others; ``pair`` names the two features whose association changed most (of
-    `JOINT` alone).
+    Attributes
+    ----------
+    drifted
+        Whether the feature has drifted. It still counts as drifted for some time after the last failed check.
+    since
+        When the current drift was first found, in seconds since 1970; ``None`` without drift.
+    checks
+        The result of each check, by name.
+    last_failed
+        When a check failed last, in seconds since 1970; ``None`` if none has.
+    design_effect
+        The number of rows of the window, at least 1, that are worth one independent row.
+    pair
+        The names of the two features whose association changed most; only the joint distribution has it.
     """
 
     drifted: bool
@@ -49,9 +71,17 @@ class FeatureWindow:
 
 @dataclass(frozen=True)
 class FeatureReport:
-    """One feature in every window. ``unseen`` names its categories unknown to the baseline with their shares of the
-    window's rows, most frequent first; filled only by offline checks, never by a monitor, whose categories are users'
-    data.
+    """The results of one feature in all windows.
+
+    Attributes
+    ----------
+    name, kind, importance
+        The same as in the baseline; the kind of the joint distribution is "joint", its importance 0.
+    windows
+        The result in each window, by the window's label.
+    unseen
+        The categories that the baseline does not have, and their shares of the window's rows, most frequent first. Only
+        an offline check fills it: these categories are data of users, which a monitor never keeps.
     """
 
     name: str
@@ -63,7 +93,11 @@ class FeatureReport:
 
 @dataclass(frozen=True)
 class WindowReport:
-    """``rows`` seen in the window, ``sample_rows`` in its sample, ``state`` one of `STATES`, ``score`` in [0, 1]."""
+    """The state of one window over all features.
+
+    ``rows`` in the window; ``sample_rows`` in its sample; ``state``, one of `STATES`; ``score``, the sum of the
+    importances of drifted features, in [0, 1].
+    """
 
     rows: int
     sample_rows: int
@@ -73,7 +107,11 @@ class WindowReport:
 
 @dataclass(frozen=True)
 class Report:
-    """The outcome of one evaluation; features in falling order of importance."""
+    """The report of one evaluation. Its features are in falling order of importance.
+
+    ``evaluated_at`` is in seconds since 1970, ``baseline_sha256`` the digest of the baseline's file, empty if it has
+    none. ``windows`` are by label.
+    """
 
     model_name: str
     model_version: str
@@ -88,7 +126,13 @@ class Report:
         return any(window.drifted for feature in self.features for window in feature.windows.values())
 
     def feature(self, name: str) -> FeatureReport:
-        """The feature called ``name``; KeyError where there is none."""
+        """The results of the feature ``name``.
+
+        Raises
+        ------
+        KeyError
+            When there is no such feature.
+        """
         for feature in self.features:
             if feature.name == name:
                 return feature
@@ -96,12 +140,12 @@ class Report:
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Report:
-        """The report that `to_dict` made; infinities, which JSON cannot hold, come back as NaN.
+        """The report from the result of `to_dict`. Statistics and effects that were infinite become NaN.
 
         Raises
         ------
         KeyError, TypeError, ValueError
-            When ``plain`` is no such report.
+            When ``plain`` is not such a result.
         """
         return cls(
             plain["model_name"],
@@ -113,7 +157,7 @@ class Report:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as JSON-ready data: numbers that JSON cannot hold (infinities) become ``None``."""
+        """The report as data for JSON. Infinities and NaN, which JSON does not have, become ``None``."""
         return {
             "model_name": self.model_name,
             "model_version": self.model_version,
@@ -147,9 +191,9 @@ def _window_dict(window: FeatureWindow) -> dict[str, Any]:
         "design_effect": window.design_effect,
         "checks": {
             name: {
-                "p_value": _finite(check.p_value),
-                "statistic": _finite(check.statistic),
-                "effect": _finite(check.effect),
+                "p_value": _none_unless_finite(check.p_value),
+                "statistic": _none_unless_finite(check.statistic),
+                "effect": _none_unless_finite(check.effect),
                 "alpha": check.alpha,
                 "min_effect": check.min_effect,
                 "failed": check.failed,
@@ -162,7 +206,7 @@ def _window_dict(window: FeatureWindow) -> dict[str, Any]:
     return plain
 
 
-def _finite(value: Optional[float]) -> Optional[float]:
+def _none_unless_finite(value: Optional[float]) -> Optional[float]:
     return value if value is not None and math.isfinite(value) else None
 
 

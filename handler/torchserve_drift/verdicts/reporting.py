@@ -1,4 +1,4 @@
-"""Verdicts to the report of an evaluation, which continues from the report before it."""
+"""From verdicts to the report of an evaluation, which continues from the previous report."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from torchserve_drift.window.merge import WindowRows
 
 @dataclass(frozen=True)
 class EvaluatedWindow:
-    """One window at one evaluation: its rows and, where they are enough, what was found and how it was judged."""
+    """One window at one evaluation: its rows and, if there are enough of them, the evidence and the verdicts."""
 
     rows: WindowRows
     evidence: Optional[WindowEvidence]
@@ -27,7 +27,7 @@ class EvaluatedWindow:
 
 @dataclass(frozen=True)
 class ReportBuilder:
-    """Makes the reports of one model. ``budget`` and ``alarms`` decide how long drift lasts."""
+    """Makes the reports of one model version. ``budget`` and ``alarms`` decide how long drift lasts."""
 
     model_name: str
     model_version: str
@@ -36,7 +36,17 @@ class ReportBuilder:
     alarms: Alarms
 
     def report(self, now: float, windows: Sequence[EvaluatedWindow], before: Optional[Report]) -> Report:
-        """The report of an evaluation at ``now``, of all windows of the budget, after the report ``before``."""
+        """The report of an evaluation.
+
+        Parameters
+        ----------
+        now
+            The time of the evaluation, in seconds since 1970.
+        windows
+            The evaluated windows, in the order of the budget's windows.
+        before
+            The previous report, from which drift can last; ``None`` if there is none.
+        """
         past = {feature.name: feature.windows for feature in before.features} if before else {}
         features = tuple(
             FeatureReport(
@@ -57,18 +67,22 @@ class ReportBuilder:
     def _windows(
         self, i: int, windows: Sequence[EvaluatedWindow], past: Mapping[str, FeatureWindow], now: float
     ) -> Iterator[tuple[str, FeatureWindow]]:
-        """Item ``i`` of the budget in every window, by its label."""
+        """The result of item ``i`` of the budget in each window, with the window's label.
+
+        ``past`` holds the item's results in the previous report, by label.
+        """
         for w, (window, evaluated) in enumerate(zip(self.budget.windows, windows)):
             before = _not_in_the_future(past.get(window.label), now)
             if evaluated.evidence is None or evaluated.verdicts is None:
-                # too few rows for a verdict: the checks have no result, but drift is not forgotten
+                # Too few rows for a verdict: the checks have no result, but drift lasts as usual.
                 yield window.label, self._unchanged(w, replace(before, checks={}) if before else None, now)
                 continue
             verdict = evaluated.verdicts[i]
-            if verdict is None:  # not looked at this time: the last result still stands
+            if verdict is None:  # the item was not checked this time: its last result is repeated
                 yield window.label, self._unchanged(w, before, now)
                 continue
             drifted = verdict.drifted or self._lasts(w, before, now)
+            # Drift that lasts keeps the time at which it was found.
             since = before.since if before is not None and before.drifted else now
             last_failed = now if verdict.drifted else before.last_failed if before is not None else None
             yield (
@@ -84,23 +98,30 @@ class ReportBuilder:
             )
 
     def _unchanged(self, w: int, before: Optional[FeatureWindow], now: float) -> FeatureWindow:
+        """The previous result without a new verdict; only drift may have ended since."""
         drifted, last = self._lasts(w, before, now), before or FeatureWindow(False, None, {})
         return replace(last, drifted=drifted, since=last.since if drifted else None)
 
     def _lasts(self, w: int, before: Optional[FeatureWindow], now: float) -> bool:
-        """Whether drift lasts although no check fails now; it ends after a quiet time, so that alerts do not flap."""
+        """Whether drift lasts without a failed check at ``now``.
+
+        It ends after a quiet time. Otherwise an alert would come and go with a p-value that is close to its level.
+        """
         if self.alarms.policy == "classic" or before is None or not before.drifted or before.last_failed is None:
             return False
         return now - before.last_failed < self.budget.quiet_seconds(w, self.alarms.quiet_for)
 
 
 def _pair_of(evidence: FeatureEvidence) -> tuple[str, ...]:
-    """The two features whose association changed most; none but for the joint distribution."""
+    """The two features whose association changed most; empty except for the joint distribution."""
     return next((check.pair for check in evidence.values() if check.pair), ())
 
 
 def _not_in_the_future(before: Optional[FeatureWindow], now: float) -> Optional[FeatureWindow]:
-    """``before``, whose times are no later than ``now``: after the clock was set back, drift would last too long."""
+    """``before`` with no time later than ``now``.
+
+    Its times are later if the clock was set back. Drift would then last until the clock has caught up.
+    """
     if before is None or before.last_failed is None or before.last_failed <= now:
         return before
     return replace(before, last_failed=now, since=min(before.since, now) if before.since is not None else None)
@@ -110,5 +131,5 @@ def _window_report(label: str, window: EvaluatedWindow, features: Sequence[Featu
     rows, sample_rows = window.rows.rows, window.rows.sample_rows
     if window.verdicts is None:
         return WindowReport(rows, sample_rows, "too_few_rows", 0.0)
-    drifted = [feature.importance for feature in features if feature.windows[label].drifted]
-    return WindowReport(rows, sample_rows, "drifted" if drifted else "ok", min(1.0, float(np.sum(drifted))))
+    importances = [feature.importance for feature in features if feature.windows[label].drifted]
+    return WindowReport(rows, sample_rows, "drifted" if importances else "ok", min(1.0, float(np.sum(importances))))

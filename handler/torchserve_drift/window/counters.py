@@ -1,4 +1,4 @@
-"""A worker's counters of unreadable rows, faults and seconds per batch. They lie in its segment and outlive it."""
+"""A worker's counters of unreadable rows, faults and seconds per batch. They are in its segment and outlive it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,13 @@ STAGES = ("decode", "observe", "fold", "evaluate", "publish", "serve", "state")
 OBSERVE_BOUNDS = (2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 5e-3, 2e-2)
 """Upper bounds of the histogram's buckets, in seconds spent recording a batch."""
 
+# The order in the array: rejected rows by reason, faults by stage, unknown values, then the histogram: the sum of
+# seconds, and the batches in each bucket, the last of which has no upper bound.
 _UNKNOWN = len(REASONS) + len(STAGES)
 _SUM = _UNKNOWN + 1
 _BUCKETS = _SUM + 1
 LENGTH = _BUCKETS + len(OBSERVE_BOUNDS) + 1
+"""The number of counters."""
 
 
 class Counters:

@@ -17,12 +17,14 @@ PANES = 32
 """The most panes of a window."""
 
 FEWEST_PANES = 6
+"""The fewest panes of a window, also where the tallies of many categories need much memory."""
 
 POOL_RESERVOIRS = 16
 """The most rows of the pool, as a multiple of `reservoir_rows`. A pool of this size is large enough for k exp(15) rows
 in the longest window, where k is `reservoir_rows`."""
 
 _FEWEST_POOL_RESERVOIRS = 10
+"""The fewest rows of the pool, as a multiple of `reservoir_rows`, without the rows of a full ring."""
 
 _BYTES_PER_RESERVOIR_VALUE = 15 * 4
 """The memory of a segment for each value of a reservoir: 15 numbers of 4 bytes."""
@@ -38,9 +40,22 @@ _OTHER_BYTES = 8192
 class Layout:
     """Sizes of one segment, all fixed at start.
 
-    ``offsets`` (F,) where each feature's part of the tally vector begins; ``length`` of that vector; ``windows``;
-    ``panes`` of each window; ``ring_rows`` raw rows that can wait for a fold; ``pool_rows`` rows in the pool;
-    ``reservoir_rows`` rows in a sample; ``sums`` the positions in the tally vector that are not counts.
+    Attributes
+    ----------
+    offsets
+        (F,) where each feature's part of the tally vector begins.
+    length
+        The length of the tally vector.
+    windows, panes
+        The number of windows, and of panes in each window.
+    ring_rows
+        The most rows that can wait for a fold.
+    pool_rows
+        The most rows in the pool.
+    reservoir_rows
+        The most rows in the sample of a window.
+    sums
+        The positions in the tally vector that do not hold counts.
     """
 
     offsets: tuple[int, ...]
@@ -54,6 +69,7 @@ class Layout:
 
     @property
     def features(self) -> int:
+        """The number of features."""
         return len(self.offsets)
 
     def part(self, vector: Floats, index: int) -> Floats:
@@ -73,7 +89,7 @@ def layout_for(baseline: Profile, windows: int, reservoir_rows: int) -> Layout:
     """The layout for a baseline's features.
 
     With the default windows and five or more numeric features a segment has at most 15 x ``reservoir_rows`` x features
-    x 4 bytes. Features of very many categories need more: their tallies come on top, in as few panes as make sense.
+    x 4 bytes. Features with very many categories need more: their tallies are added to this, in fewer panes.
     """
     widths = [tally_width(feature) for feature in baseline.features]
     offsets = tuple(int(offset) for offset in np.cumsum([fields.PARTS, *widths[:-1]]))

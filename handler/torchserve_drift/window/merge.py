@@ -43,10 +43,12 @@ class WindowRows:
 
     @property
     def rows(self) -> int:
+        """The number of rows in the window."""
         return int(self.tally[fields.ROWS])
 
     @property
     def sample_rows(self) -> int:
+        """The number of rows in the window's sample."""
         return int(self.codes.shape[1])
 
 
@@ -94,6 +96,7 @@ def _merged_sample(shares: Sequence[_SampleShare], rows: int) -> Codes:
     """The codes (F, sample_rows) of the uniform sample of at most ``rows`` over all segments."""
     if len(shares) == 1:
         return shares[0].codes
+    # Every row has a random priority, so the rows with the smallest ones are a uniform sample of all segments.
     best = smallest(np.concatenate([share.priorities for share in shares]), rows)
     return np.concatenate([share.codes for share in shares], axis=1)[:, best]
 
@@ -109,11 +112,11 @@ def _spans(placed: Sequence[_PlacedPane], panes: int, length: int) -> Floats:
 
 
 def _history(segment: SegmentView, w: int) -> _History:
-    """A copy of a segment's panes in window ``w``. The writer may be another process that is at work right now."""
+    """A copy of a segment's panes in window ``w``. Its writer can be another process that commits at the same time."""
     for _ in range(_ATTEMPTS):
         generation, folded = segment.generation, segment.folded
         panes = [Pane(pane.id, pane.first_row, pane.ended, pane.tally.copy()) for pane in segment.panes(w)]
-        if segment.generation == generation:
+        if segment.generation == generation:  # otherwise a commit may have changed some of the panes after their copy
             break
     return _History(panes, folded)
 

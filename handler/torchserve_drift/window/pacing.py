@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 
 _T = TypeVar("_T")
 
-_WORK_SECONDS, _BREAK_SECONDS = 0.0003, 0.0005
+_WORK_SECONDS, _BREAK_SECONDS = 0.0003, 0.0005  # see docs/decisions/0021
 
 
 class Pace(Protocol):
@@ -20,7 +20,7 @@ class Pace(Protocol):
 class Pacer:
     """A `Pace` that sleeps for 0.5 ms after each 0.3 ms of work, counted over all loops that it wraps.
 
-    For one thread at a time.
+    Not thread-safe.
     """
 
     def __init__(self) -> None:

@@ -48,7 +48,7 @@ def try_lock(descriptor: int) -> bool:
 
 
 def unlock(descriptor: int) -> None:
-    """Unlock an open file. To close it is not enough while a child that was forked meanwhile has it open too."""
+    """Unlock an open file. Closing it is not enough: a child that was forked meanwhile has it open too."""
     fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
@@ -61,9 +61,10 @@ def is_linked(descriptor: int, path: Path) -> bool:
 
 
 class ProcessLock:
-    """A lock that at most one process of a host has, on a file that is created where there is none.
+    """A lock on a file that at most one process of a host can hold. The file is created if it does not exist.
 
-    The kernel releases it when the process ends, however it ends. Forked children do not inherit it. Not thread-safe.
+    The kernel releases the lock when the process ends for any reason. Forked children do not inherit it. Not
+    thread-safe.
     """
 
     def __init__(self, path: Path) -> None:
@@ -74,8 +75,8 @@ class ProcessLock:
     def take(self) -> bool:
         """Whether this process has the lock, after trying to take it.
 
-        A lock on a file that was deleted or replaced keeps nobody out. It is given up for the lock on the file that is
-        at the path now.
+        A lock on a file that was deleted or replaced does not keep other processes out. It is given up for the lock on
+        the file that is at the path now.
 
         Raises
         ------
@@ -109,13 +110,13 @@ class ProcessLock:
         return None
 
     def release(self) -> None:
-        """Let another process take the lock. Does nothing where this process does not have it."""
+        """Let another process take the lock. No effect if this process does not have it."""
         if self._descriptor >= 0:
             unlock(self._descriptor)
         self.drop_in_child()
 
     def drop_in_child(self) -> None:
-        """Close the file only: to unlock it in a child would unlock it for the parent too."""
+        """Close the file without unlocking it, which would unlock it for the parent too."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1

@@ -13,7 +13,11 @@ from torchserve_drift.window import fields
 
 
 def first_count(feature: FeatureBaseline) -> int:
-    """Where a feature's counts begin in its part of the vector: of bins, or of unseen and then of known categories."""
+    """The position of a feature's first count in its part of the tally vector.
+
+    The counts of a numeric feature are those of its bins. Those of a categorical feature are that of all unseen
+    categories, then those of its known categories.
+    """
     return fields.UNSEEN if isinstance(feature, CategoricalBaseline) else fields.BINS
 
 
@@ -28,7 +32,7 @@ def scores_of(feature: FeatureBaseline) -> Floats:
     cumulative = [0.0, *up_to.tolist()]
     n = cumulative[-1]
     midranks = [*((below + at_most) / 2 for below, at_most in zip(cumulative, cumulative[1:])), n]
-    quantile = NormalDist().inv_cdf  # not that of scipy.special: every worker would need the memory for it
+    quantile = NormalDist().inv_cdf  # not scipy.special, for which every worker would need memory
     scores = np.array([quantile((rank + 0.5) / (n + 1)) for rank in midranks])
     # Unseen categories have the last score but the first count.
     return np.roll(scores, 1) if isinstance(feature, CategoricalBaseline) else scores
@@ -90,6 +94,7 @@ def tally_requests(part: Floats, counted: CountedValues, scores: Floats, starts:
     sizes = _sizes(starts, m)
     scores_by_row = scores[counted.places]
     if valid_rows < m:
+        # From here on the size of a request is the number of its valid values.
         of_all, sizes = sizes, np.add.reduceat(counted.valid.astype(np.float64), starts)
         absent = of_all - sizes
         part[fields.ABSENT_SQUARED], part[fields.SIZES_ABSENT] = absent @ absent, of_all @ absent

@@ -20,13 +20,16 @@ from torchserve_drift.window.layout import Layout
 from torchserve_drift.window.panes import PaneGrid
 
 Buffer = Union[bytearray, memoryview, Any]
+"""Writable memory, such as a mapped file."""
 
 MAGIC = b"torchserve-drift"
 FORMAT = 3
+"""The version of the format. Segments of other versions are not read."""
+
 HEADER_BYTES = 64
 _READ_ATTEMPTS = 8
 _LARGEST_COUNT = 2.0**53
-"""Above it a float64 cannot count by ones."""
+"""Above this number a float64 cannot count in steps of 1."""
 
 FOLDED, SAMPLE_LIMIT, LIMITED_AT, WINDOW_INTEGERS = 0, 1, 2, 3
 """The integers of a state copy: rows folded; rows that a sample can have, and the row at which that was last lowered;
@@ -55,9 +58,10 @@ class Pane:
 
 
 class Arrays:
-    """The segment's arrays, views of one buffer; ``None`` as the buffer gives empty arrays.
+    """The arrays of a segment, as views of one buffer. Their order is the format of the file.
 
-    ``size`` is the size in bytes that the layout needs. The order of the arrays is the format of the file.
+    ``size`` is the size in bytes that the layout needs. Without a buffer (``None``) the arrays are empty, but ``size``
+    is known.
     """
 
     def __init__(self, buffer: Buffer, layout: Layout) -> None:

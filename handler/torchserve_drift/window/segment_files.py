@@ -22,16 +22,16 @@ _logger = logging.getLogger("torchserve_drift")
 
 
 class SegmentFile:
-    """A segment file, mapped into memory. The process that has its lock owns it.
+    """A segment file, mapped into memory. The process that holds its lock owns it.
 
-    The kernel releases the lock when the owner ends, however it ends. Forked children must close the file.
+    The kernel releases the lock when the owner ends for any reason. Forked children must close the file.
 
     Parameters
     ----------
     path
-        Of the file.
+        The path of the file.
     size
-        In bytes.
+        The size of the file in bytes.
     create
         Whether to create the file, and own it. It must not exist.
 
@@ -54,7 +54,7 @@ class SegmentFile:
                 os.posix_fallocate(self._descriptor, 0, size)  # a full disk is an error here, not a SIGBUS later
             found = os.fstat(self._descriptor).st_size
             if found != size:
-                # While its owner lives, the file is being created, or it belongs to another baseline: no fault of it.
+                # While its owner lives, the file is being created or belongs to another baseline: it is not broken.
                 raise (ValueError if self.try_lock() else BlockingIOError)(f"{found} bytes, not {size}")
             self.memory = mmap.mmap(self._descriptor, size)
         except BaseException:
@@ -121,9 +121,9 @@ class SegmentDirectory:
 
     @contextmanager
     def _one_at_a_time(self) -> Iterator[None]:
-        """Wait for other workers that look for a file, so that the first one drops and logs all that must be dropped.
+        """Wait until no other worker looks for a file, so that one worker drops and logs all files that are unusable.
 
-        Without waiting, only the log lines would differ. So after one second the worker goes on.
+        Without waiting, only the log lines would differ. So a worker waits one second at most.
         """
         try:
             descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -31,7 +31,7 @@ from torchserve_drift.window.writer import Bytes, SegmentWriter
 _logger = logging.getLogger("torchserve_drift")
 
 _RETRY_AFTER_CHECKS = 50
-"""A process without a file tries to create one after so many calls of `Store.check_file`."""
+"""A process without a file tries again to create one after this number of calls of `Store.check_file`."""
 
 
 def _do_nothing() -> None:
@@ -100,6 +100,7 @@ class Store:
         return self._own is not None
 
     def _open(self) -> SegmentWriter:
+        """A writer of the segment that this process continues or begins, in the first directory that has room."""
         for directory in self._directories:
             try:
                 writer = self._taken_over(directory)
@@ -112,14 +113,14 @@ class Store:
                 self._own = None
                 self._log_no_room(directory, error)
         _logger.info("windows start empty")
-        return self._write(self._own.memory if self._own else mmap.mmap(-1, self.size_bytes))
+        return self._writer_of(self._own.memory if self._own else mmap.mmap(-1, self.size_bytes))
 
     def _taken_over(self, directory: SegmentDirectory) -> Optional[SegmentWriter]:
-        """The segment of a worker that has ended, now owned by this process; ``None`` where there is no sound one."""
+        """A writer of the segment of a worker that has ended; ``None`` if there is none with consistent contents."""
         self._own = directory.take_over()
         if self._own is None:
             return None
-        writer = self._write(self._own.memory)
+        writer = self._writer_of(self._own.memory)
         if writer.is_plausible() and writer.has_sane_panes():
             return writer
         directory.discard(self._own.path, "its contents are inconsistent")
@@ -127,7 +128,7 @@ class Store:
         self._own.close()
         return None
 
-    def _created(self) -> Optional[SegmentFile]:
+    def _new_file(self) -> Optional[SegmentFile]:
         """A new file in the first directory that has room; ``None`` where none has room."""
         for directory in self._directories:
             try:
@@ -143,7 +144,8 @@ class Store:
         else:
             _logger.warning("windows will not survive a restart: %s: %s", directory.path, error.strerror)
 
-    def _write(self, memory: mmap.mmap) -> SegmentWriter:
+    def _writer_of(self, memory: mmap.mmap) -> SegmentWriter:
+        """A writer of the segment in ``memory``, which this process must own."""
         return SegmentWriter(memory, self.layout, self._grid, tallier=self._tallier, codes=self.codes, rng=self._rng)
 
     def append(self, rows: Floats, now: float, begins: Optional[Bytes] = None) -> None:
@@ -187,11 +189,11 @@ class Store:
             return
         if not plausible:
             _logger.warning("windows start empty: the contents of the old ones are inconsistent")
-        self._renew(keep=plausible)
+        self._replace_segment(keep=plausible)
 
-    def _renew(self, *, keep: bool) -> None:
+    def _replace_segment(self, *, keep: bool) -> None:
         """Continue in a new file, or in private memory where none can be created; ``keep`` copies the old contents."""
-        file = self._created()
+        file = self._new_file()
         if file is None and keep:  # continue in the old memory: it works, only other processes cannot find it
             self._close_own_file()
             return
@@ -200,7 +202,7 @@ class Store:
         with old.retired():
             if keep:
                 memory[HEADER_BYTES:] = old.memory[HEADER_BYTES:]  # private memory has no header
-            self.writer = self._write(memory)
+            self.writer = self._writer_of(memory)
         self._close_own_file()
         self._own = file
 
@@ -221,23 +223,24 @@ class Store:
                 file = directory.open(path)
                 if file is not None:
                     self._others[path] = file
-        views = [self._read(file, paths[path]) for path, file in list(self._others.items())]
+        views = [self._view_of(file, paths[path]) for path, file in list(self._others.items())]
         for directory in self._directories:
             directory.log_dropped()
         return [self.writer, *(view for view in views if view is not None)]
 
-    def _read(self, file: SegmentFile, directory: SegmentDirectory) -> Optional[SegmentView]:
-        """Another worker's segment; ``None`` where it holds nothing yet or is unsound."""
+    def _view_of(self, file: SegmentFile, directory: SegmentDirectory) -> Optional[SegmentView]:
+        """Another worker's segment; ``None`` if it holds nothing yet or its contents are inconsistent."""
         view = SegmentView(file.memory, self.layout, self._grid)
         if view.generation == 0:
             return None
         if not (view.is_consistent() and view.has_sane_panes()):
+            # only without an owner: the owner repairs its own file, see `check_file`
             if file.try_lock():
                 directory.discard(file.path, "its contents are inconsistent")
             return None
         if view.appended > view.folded and file.try_lock():  # its owner has ended and left rows in the ring
             try:
-                self._write(file.memory).fold()
+                self._writer_of(file.memory).fold()
             finally:
                 file.unlock()
         return view
@@ -260,7 +263,7 @@ class Store:
 
     def drop_in_child(self) -> None:
         """Continue in empty private memory, in a forked child: the parent keeps writing to the same segment."""
-        self.writer = self._write(mmap.mmap(-1, self.size_bytes))
+        self.writer = self._writer_of(mmap.mmap(-1, self.size_bytes))
         self._close_files()
 
     def close(self) -> None:
@@ -269,7 +272,7 @@ class Store:
             memory = mmap.mmap(-1, self.size_bytes)
             with self.writer.retired():
                 memory[:] = self.writer.memory[:]
-                self.writer = self._write(memory)
+                self.writer = self._writer_of(memory)
             self._own.unlock()
         self._close_files()
 

@@ -1,4 +1,4 @@
-"""Rows to one vector of exact counts and sums. The vectors of any rows add up to the vector of all of them."""
+"""From rows to one vector of exact counts and sums. The vectors of blocks of rows add up to that of all rows."""
 
 from __future__ import annotations
 
@@ -54,7 +54,11 @@ class Tallier:
 
 
 def scale_of(feature: FeatureBaseline) -> tuple[float, float]:
-    """The shift and the scale of a feature: sums are of (value - shift) / scale, so that they lose few digits."""
+    """The shift and the scale of a feature. Sums are of (value - shift) / scale, so that they lose few digits.
+
+    They are mean and standard deviation of the baseline; (0, 1) for a feature without them, and the scale is 1 for one
+    that does not vary.
+    """
     if isinstance(feature, CategoricalBaseline) or not np.isfinite(feature.mean):
         return 0.0, 1.0
     return feature.mean, feature.std if feature.std > 0 and np.isfinite(feature.std) else 1.0
@@ -89,6 +93,6 @@ def _tally_categorical(part: Floats, values: Floats, feature: CategoricalBaselin
 
 
 def _count_absent(part: Floats, values: Floats) -> None:
-    mistyped = np.count_nonzero(is_mistyped(values))  # a NaN of its own
+    mistyped = np.count_nonzero(is_mistyped(values))  # these are NaNs too
     part[fields.MISTYPED] = mistyped
     part[fields.MISSING] = np.count_nonzero(np.isnan(values)) - mistyped

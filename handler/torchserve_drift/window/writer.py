@@ -36,8 +36,10 @@ _CLOCK_JUMP_SECONDS = 1.0
 out of order."""
 
 _FEWEST_SAMPLE_ROWS = 64
+"""Samples are never made smaller than this for want of room in the pool."""
 
 Bytes = Union[bytes, bytearray]
+"""One byte for each row."""
 
 
 class SegmentWriter(SegmentView):
@@ -70,8 +72,11 @@ class SegmentWriter(SegmentView):
         self._recover()
 
     def _recover(self) -> None:
-        """Repair what a kill may have left half done: a new segment without state, rows pooled but not committed, and
-        rows committed but not wiped from the ring."""
+        """Repair what a kill may have left half done.
+
+        That is a new segment without state, rows in the pool that were not committed, or committed rows that were not
+        wiped from the ring.
+        """
         a = self.arrays
         if self.generation == 0:  # the segment is new, or its writer was killed before the first commit
             a.integers[0, SAMPLE_LIMIT] = self.layout.reservoir_rows
@@ -187,7 +192,7 @@ class SegmentWriter(SegmentView):
         for begin, stop in zip([0, *cuts], [*cuts, len(rows)]):
             block = rows[begin:stop]
             tally = self._tallier.tally(block, begins[begin:stop], paced)
-            self._pool(block, paced)
+            self._add_to_pool(block, paced)
             self._commit(tally, ids[:, begin], own[stop - 1], offsets[stop - 1])
             block[:] = 0.0  # no production value stays in memory after the fold
             self.arrays.released[0] = self.folded
@@ -202,7 +207,8 @@ class SegmentWriter(SegmentView):
         own = np.maximum.accumulate(times + offsets)
         return (np.maximum(own, latest) if self.folded else own), offsets
 
-    def _pool(self, rows: Floats, paced: Pace) -> None:
+    def _add_to_pool(self, rows: Floats, paced: Pace) -> None:
+        """Write codes and priorities of rows (m, F) to free slots of the pool."""
         count, a = len(rows), self.arrays
         if len(self._free) < count:
             self._prune()
@@ -214,7 +220,7 @@ class SegmentWriter(SegmentView):
         a.pool_rows[slots] = np.arange(self.folded + 1, self.folded + count + 1)
 
     def _prune(self) -> None:
-        """Free the slots of rows that can be in no window's sample any more."""
+        """Free the slots of rows that can no longer be in the sample of any window."""
         a, enough = self.arrays, self.layout.ring_rows
         integers = a.integers[self.generation & 1]
         oldest = min((pane.first_row for w in range(self.layout.windows) for pane in self.panes(w)[:1]), default=0)
@@ -255,7 +261,7 @@ class SegmentWriter(SegmentView):
         a.commit[0] += 1
 
     def _close_pane(self, w: int, pane: int, first_row: int, tally: Floats) -> None:
-        """Copy the current pane to its slot. To repeat this after a kill changes nothing."""
+        """Copy the current pane to its slot. A kill before the commit does no harm: the next fold copies it again."""
         a = self.arrays
         slot = pane % a.pane_ids.shape[1]
         a.pane_ids[w, slot] = NO_PANE  # a reader, or the next owner after a kill, must not see half a pane

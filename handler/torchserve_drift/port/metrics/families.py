@@ -14,7 +14,7 @@ MODEL_LABELS = ("model_name", "model_version")
 
 
 class Family(NamedTuple):
-    """One metric; ``labels`` are those after `MODEL_LABELS`."""
+    """One metric. ``labels`` follow `MODEL_LABELS`, ``documentation`` is the help text, ``rows`` reads the samples."""
 
     type: str
     labels: tuple[str, ...]

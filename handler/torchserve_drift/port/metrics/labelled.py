@@ -1,4 +1,4 @@
-"""A snapshot whose names are label values: what the readers of metrics work on."""
+"""A snapshot with the label value of each name. The readers of metrics read it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torchserve_drift.port.snapshot import FeatureSnapshot, Snapshot
 
 
 class FeatureResult(NamedTuple):
-    """What the report says of one feature in one window; ``window_name`` is the window's name in the report."""
+    """The report's result of one feature in one window; ``window_name`` is the window's name in the report."""
 
     feature_label: str
     window_label: str
@@ -19,10 +19,10 @@ class FeatureResult(NamedTuple):
 
 
 class LabelledSnapshot:
-    """One model version. Every name has the label it is shown with; names with equal labels stay distinct.
+    """One model version. Every name has the label with which it is shown; different names have different labels.
 
-    ``labels`` are the values of the model's own labels, ``windows`` and ``features`` pairs of a label and what it
-    stands for, ``judged`` the names of the windows with enough rows for verdicts.
+    ``labels`` are the values of the model's own labels. ``windows`` and ``features`` are pairs of a label and the
+    window or feature with this label. ``judged`` are the names of the windows with enough rows for verdicts.
     """
 
     def __init__(self, snapshot: Snapshot) -> None:

@@ -13,7 +13,7 @@ from torchserve_drift.port.metrics.labels import bound_label, distinct_labels, l
 from torchserve_drift.port.snapshot import FeatureSnapshot, Snapshot
 
 OTHER, UNSEEN = "__other__", "__unseen__"
-"""Labels of the baseline's further categories, and of those it lacks. A category with such a name gets a ``_`` more."""
+"""The labels of the baseline's other categories and of unseen ones. A category of this name gets one more ``_``."""
 
 
 class Buckets(NamedTuple):
@@ -28,6 +28,7 @@ Row = tuple[tuple[str, ...], Union[float, Buckets]]
 """The values of a metric's own labels, and the metric's value."""
 
 Reader = Callable[[LabelledSnapshot], Iterator[Row]]
+"""Reads the rows of one metric from one model."""
 
 
 def from_windows(key: str, *, judged_only: bool = False) -> Reader:
@@ -69,16 +70,18 @@ def from_feature_results(key: str, *, optional: bool = False) -> Reader:
 
 
 def importances(model: LabelledSnapshot) -> Iterator[Row]:
+    """The importance of each feature."""
     return (((text,), feature["importance"]) for text, feature in model.features)
 
 
 def value_histograms(model: LabelledSnapshot) -> Iterator[Row]:
+    """The histogram of each numeric feature; its sum is not known."""
     for text, feature in _numeric_features(model):
         yield (text,), Buckets(_bound_labels(feature["le"]), feature["bucket"], None)
 
 
 def baseline_shares(model: LabelledSnapshot) -> Iterator[Row]:
-    """Of each numeric feature, the baseline's share of values at or below each bound; 1 at infinity."""
+    """The baseline's share of values at or below each bound of each numeric feature; 1 at infinity."""
     for text, feature in _numeric_features(model):
         for le, share in zip(_bound_labels(feature["le"]), (*feature["baseline_cdf"], 1.0)):
             yield (text, le), share
@@ -106,6 +109,7 @@ def from_categories(values: Callable[[FeatureSnapshot], Iterable[float]]) -> Rea
 
 
 def rejected_values(model: LabelledSnapshot) -> Iterator[Row]:
+    """The number of rejected values of each feature, by reason."""
     for text, feature in model.features:
         yield from _named_counts(feature["rejected"], text)
 
@@ -125,10 +129,12 @@ def single(value: Callable[[Snapshot], float]) -> Reader:
 
 
 def observe_histogram(model: LabelledSnapshot) -> Iterator[Row]:
+    """The histogram of the seconds spent recording a batch."""
     seconds = model.snapshot["observe_seconds"]
     yield (), Buckets(_bound_labels(seconds["le"]), seconds["counts"], seconds["sum"])
 
 
 def baseline_facts(model: LabelledSnapshot) -> Iterator[Row]:
+    """The value 1 with the facts about the baseline as labels."""
     baseline = model.snapshot["baseline"]
     yield tuple(label(baseline[key]) for key in ("sha256", "created", "rows", "features")), 1.0

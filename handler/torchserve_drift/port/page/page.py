@@ -60,12 +60,12 @@ def _model_section(snapshot: Snapshot) -> str:
     name, version = _escaped(snapshot["model_name"]), _escaped(snapshot["model_version"])
     return (
         f"<section><h2>{name} <small>{version}</small> {_badge(state(snapshot))}</h2>\n"
-        f"<p class=soft>{_facts(snapshot)}</p>\n{_tables(report)}</section>\n"
+        f"<p class=soft>{_model_facts(snapshot)}</p>\n{_tables(report)}</section>\n"
     )
 
 
-def _facts(snapshot: Snapshot) -> str:
-    """The line below a model's name; counts of rejected rows and errors only where there are some."""
+def _model_facts(snapshot: Snapshot) -> str:
+    """The line below a model's name. Counts of rejected rows and errors are left out if they are 0."""
     baseline = snapshot["baseline"]
     facts = [
         f"{snapshot['rows_total']:,} rows observed",
