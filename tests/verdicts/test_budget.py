@@ -61,6 +61,22 @@ def test_all_levels_of_all_looks_of_an_interval_sum_to_one(
     assert total > 0.7  # what is given up at looks of closing panes, which have both levels, is little
 
 
+@given(PARTS, WINDOWS, st.data())
+def test_a_window_without_a_verdict_leaves_its_part_to_the_others(
+    kinds: list[str], windows: list[str], data: st.DataObject
+) -> None:
+    """The levels of a look have the same sum, whichever windows have a verdict."""
+    each = budget(kinds, windows, joint=False)
+    closed, judged = (data.draw(st.lists(st.booleans(), min_size=len(windows), max_size=len(windows))) for _ in "ab")
+    spent = [spent_at(each, w, closed=of_pane) for w, of_pane in enumerate(closed)]
+    raised = each.raised(closed, judged)
+    assert raised >= 1 - 1e-12
+    if any(judged):
+        assert sum(raised * level for level, has in zip(spent, judged) if has) == pytest.approx(sum(spent))
+    if all(judged):
+        assert raised == pytest.approx(1)
+
+
 def test_the_parts_of_the_checks_of_a_kind_sum_to_one() -> None:
     assert {kind for check in CHECKS.values() for kind in check.budget} == {"numeric", "categorical", "joint"}
     for kind in ("numeric", "categorical", "joint"):

@@ -118,7 +118,7 @@ class Evaluator:
         """The levels of this evaluation under the policy."""
         alarms = self._settings.alarms
         if alarms.policy == "budget":
-            return budget_level(self._budget, alarms, before, now)
+            return budget_level(self._budget, alarms, before, now, [window is not None for window in evidence])
         alpha = common_level(evidence, alarms)
         return lambda *_: alpha
 

@@ -97,6 +97,31 @@ class Budget:
         )
         return cls(tuple(items), weights, tuple(windows), panes, every, interval)
 
+    def raised(self, closed: Sequence[bool], judged: Sequence[bool]) -> float:
+        """The factor, 1 or more, by which the windows with a verdict may raise their levels at a look.
+
+        A window with too few rows spends nothing. The others get its part in proportion to their own, so that the
+        levels of the look have the same sum. With little traffic the shortest window, which has the largest part, has
+        hardly ever a verdict.
+
+        Parameters
+        ----------
+        closed
+            For each window whether one of its panes has closed since the last look.
+        judged
+            For each window whether it has a verdict at this look.
+
+        Examples
+        --------
+        >>> windows = [Window("10m", 600.0), Window("1h", 3600.0)]
+        >>> budget = Budget.of([BudgetItem("x", "numeric", 1.0)], windows, panes=32, every=15.0, interval=30 * 86400.0)
+        >>> round(budget.raised([True, True], [True, True]), 3), round(budget.raised([False, False], [True, False]), 3)
+        (1.0, 1.125)
+        """
+        at_look = [levels[of_pane] for levels, of_pane in zip(self._levels, closed)]
+        spent = sum(level for level, has_verdict in zip(at_look, judged) if has_verdict)
+        return sum(at_look) / spent if spent > 0 else 1.0
+
     def level(self, item: int, check: str, window: int, *, closed: bool) -> float:
         """The level of one check at one look.
 

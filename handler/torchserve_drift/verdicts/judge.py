@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Callable, Optional
 
-from torchserve_drift.checks.catalogue import CHECKS, EFFECT, P_VALUE, Check
+from torchserve_drift.checks.catalogue import CHECKS, EFFECT, JOINT, P_VALUE, Check
 from torchserve_drift.checks.evidence import Evidence, FeatureEvidence
 from torchserve_drift.settings.settings import Alarms
 from torchserve_drift.verdicts.budget import Budget
@@ -91,14 +91,21 @@ def common_level(windows: Sequence[ItemEvidence], alarms: Alarms) -> float:
     return alarms.alpha * (max(rejected, default=1) / total)
 
 
-def budget_level(budget: Budget, alarms: Alarms, before: Optional[float], now: float) -> Level:
+def budget_level(
+    budget: Budget, alarms: Alarms, before: Optional[float], now: float, judged: Sequence[bool] = ()
+) -> Level:
     """The levels of ``policy: budget`` at a look at ``now``, after a look at ``before`` (seconds; ``None``: no look).
 
-    At a first look no pane counts as closed. Otherwise a worker that restarts often would spend more than the budget.
+    ``judged`` says for each window whether it has a verdict at this look; empty: all have. At a first look no pane
+    counts as closed. Otherwise a worker that restarts often would spend more than the budget.
     """
     closed = [before is not None and budget.closes(w, before, now) for w in range(len(budget.windows))]
+    raised = budget.raised(closed, judged) if judged else 1.0
     # With few features and long pauses between looks a level could exceed alpha, which is the limit of every policy.
-    return lambda w, item, check: min(budget.level(item, check, w, closed=closed[w]), alarms.alpha)
+    return lambda w, item, check: min(
+        budget.level(item, check, w, closed=closed[w]) * (1.0 if budget.items[item].kind == JOINT else raised),
+        alarms.alpha,
+    )
 
 
 def _all_checks(windows: Sequence[ItemEvidence]) -> Iterator[Evidence]:
