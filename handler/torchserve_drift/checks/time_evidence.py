@@ -64,7 +64,7 @@ class TimedFeatures:
         whole = self._whole(window, found, p[-1])
         adjusted = _adjusted(p, weights, errors)
         deviations, firsts = _in_units(self.channels, found.deviation), self.channels.firsts.tolist()
-        for f, place in enumerate(self.channels.places.tolist()):
+        for f, place in enumerate(window.paced(self.channels.places.tolist())):
             old = evidence[place]
             if old:
                 new = dict(old)
