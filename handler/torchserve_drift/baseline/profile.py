@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Union
+from typing import Optional, Union
 
 import numpy as np
 
+from torchserve_drift.baseline.time_profile import TimeProfile
 from torchserve_drift.features.schema import Feature, Kind
 from torchserve_drift.stats.arrays import Codes, Floats, Integers
 
@@ -82,6 +83,7 @@ class NumericBaseline:
     sample: Floats
     importance: float
     variation: Variation = field(default_factory=dict)
+    time: Optional[TimeProfile] = None
 
     @property
     def kind(self) -> Kind:
@@ -129,6 +131,7 @@ class CategoricalBaseline:
     sample: Codes
     importance: float
     variation: Variation = field(default_factory=dict)
+    time: Optional[TimeProfile] = None
 
     @property
     def kind(self) -> Kind:

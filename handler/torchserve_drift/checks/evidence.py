@@ -88,12 +88,15 @@ class CheckedModel:
         Where each feature's part of a tally vector lies.
     codes
         The codes of each feature's values.
+    in_time
+        Whether features that have a time profile are judged by it.
     """
 
     profile: Profile
     min_effects: Sequence[Mapping[str, float]]
     layout: Layout
     codes: Sequence[FeatureCodes]
+    in_time: bool = True
 
 
 @dataclass(frozen=True, eq=False)
