@@ -210,6 +210,16 @@ def test_bad_settings_are_logged_once_and_the_model_serves(
     assert (answers[0], statuses) == (ANSWER, [200, 400])
 
 
+def test_what_is_monitored_is_one_line_of_the_log(model: Model, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "torchserve_drift")
+    model.handler()
+    (line,) = (message for message in logged(caplog) if message.startswith("drift monitoring is on"))
+    assert line == (
+        "drift monitoring is on: m 2.0, 3 features, windows 1h, metrics at 127.0.0.1:0; variation over time unknown, "
+        "so rows are taken to be independent (to learn it: torchserve-drift baseline --time)"
+    )
+
+
 def test_a_cut_off_baseline_still_names_the_features(model: Model, caplog: pytest.LogCaptureFixture) -> None:
     path = model.path / "baseline.safetensors"
     path.write_bytes(path.read_bytes()[:-100])

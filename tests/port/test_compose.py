@@ -66,4 +66,10 @@ def test_facts_of_the_model() -> None:
     assert (made["model_name"], made["model_version"], made["report"]) == ("m", "2", None)
     assert (made["rows_total"], made["rows_rejected"]["wrong_length"], made["errors"]["fold"]) == (20, 9, 1)
     assert (made["evaluation_seconds"], made["last_evaluation_timestamp_seconds"], made["top_features"]) == (0.5, 0, 3)
-    assert made["baseline"] == {"sha256": "0" * 64, "created": PROFILE.created, "rows": 4, "features": 2}
+    assert made["baseline"] == {
+        "sha256": "0" * 64,
+        "created": PROFILE.created,
+        "rows": 4,
+        "features": 2,
+        "time_variation": "unknown",
+    }

@@ -75,7 +75,7 @@ def test_all_metrics_of_a_usual_model(accept):
     assert (of(values, "observe_seconds_sum"), of(values, "observe_seconds_count")) == ({(): 0.0012}, {(): 10})
     assert of(values, "evaluation_seconds") == {(): 0.0125}
     assert of(values, "last_evaluation_timestamp_seconds") == {(): 1795402323.0}
-    assert of(values, "baseline_info") == {("2026-01-01T00:00:00Z", "2", "10000", "ab" * 32): 1}
+    assert of(values, "baseline_info") == {("2026-01-01T00:00:00Z", "2", "10000", "ab" * 32, "unknown"): 1}
 
 
 def test_before_the_first_evaluation_the_counters_are_there():

@@ -204,6 +204,14 @@ class Profile:
         return len(next(iter(self.features[0].variation.values()), ()))
 
     @property
+    def time_variation(self) -> str:
+        """Whether the baseline knows how its features vary over time: "learned" for all of them, else "unknown".
+
+        Where it is unknown, checks take rows of different requests to be independent.
+        """
+        return "learned" if all(feature.time is not None for feature in self.features) else "unknown"
+
+    @property
     def joint_tolerance(self) -> float:
         """The largest effect of the joint check in any span; 0 when the baseline was built without times."""
         return float(self.joint_variation.max(initial=0.0))

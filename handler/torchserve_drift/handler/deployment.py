@@ -42,6 +42,7 @@ def start_monitor(context: Any) -> Optional[Monitor]:
     except Exception as error:  # noqa: BLE001 - fail open
         _logger.error("drift monitoring is off, the model serves without it: %s: %s", type(error).__name__, error)
     else:
+        _logger.info("drift monitoring is on: %s", _summary(monitor))
         return monitor
     return None
 
@@ -141,3 +142,17 @@ def _model_directory(root: Path, model_dir: str, settings: Settings) -> Optional
             _logger.warning("workers are not merged, each shows its own rows: %s: %s", directory, error.strerror)
             return None
     return directory
+
+
+def _summary(monitor: Monitor) -> str:
+    """What is monitored, in one line of the log."""
+    settings, baseline = monitor.settings, monitor.baseline
+    variation = {
+        "learned": "learned",
+        "unknown": "unknown, so rows are taken to be independent (to learn it: torchserve-drift baseline --time)",
+    }[baseline.time_variation]
+    return (
+        f"{monitor.model_name} {monitor.model_version}, {len(baseline.features)} features, "
+        f"windows {', '.join(window.label for window in settings.windows)}, metrics at {settings.export.address}; "
+        f"variation over time {variation}"
+    )

@@ -58,6 +58,7 @@ def compose_snapshot(
             "created": profile.created,
             "rows": profile.rows,
             "features": len(profile.features),
+            "time_variation": profile.time_variation,
         },
         "rows_total": int(totals[fields.ROWS]),
         "rows_rejected": dict(counts["rows_rejected"]),

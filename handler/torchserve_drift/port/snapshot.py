@@ -41,7 +41,7 @@ class Snapshot(TypedDict):
     report: Optional[dict[str, Any]]
     features: list[FeatureSnapshot]
     baseline: dict[str, Any]
-    """sha256, created, rows and features (a number)"""
+    """sha256, created, rows, features (a number), and time_variation ("learned" or "unknown")"""
     rows_total: int
     rows_rejected: dict[str, int]
     """by reason"""

@@ -144,8 +144,8 @@ METRICS: Mapping[str, Family] = {
     ),
     "baseline_info": Family(
         "gauge",
-        ("sha256", "created", "rows", "features"),
-        "Always 1; the labels identify the baseline.",
+        ("sha256", "created", "rows", "features", "time_variation"),
+        "Always 1; the labels identify the baseline, and say whether variation over time is learned or unknown.",
         readers.baseline_facts,
     ),
 }

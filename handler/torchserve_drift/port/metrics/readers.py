@@ -137,4 +137,4 @@ def observe_histogram(model: LabelledSnapshot) -> Iterator[Row]:
 def baseline_facts(model: LabelledSnapshot) -> Iterator[Row]:
     """The value 1 with the facts about the baseline as labels."""
     baseline = model.snapshot["baseline"]
-    yield tuple(label(baseline[key]) for key in ("sha256", "created", "rows", "features")), 1.0
+    yield tuple(label(baseline[key]) for key in ("sha256", "created", "rows", "features", "time_variation")), 1.0

@@ -11,6 +11,8 @@ from torchserve_drift.checks.catalogue import HEADLINES
 from torchserve_drift.port.page.style import STYLE
 from torchserve_drift.port.snapshot import Snapshot
 
+_TIME_VARIATION = {"learned": "learned from the training data", "unknown": "unknown: rows are taken to be independent"}
+
 _REFRESH = '<meta http-equiv="refresh" content="30">\n'
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -70,6 +72,7 @@ def _model_facts(snapshot: Snapshot) -> str:
     facts = [
         f"{snapshot['rows_total']:,} rows observed",
         f"baseline {str(baseline['sha256'])[:12]} of {baseline['rows']:,} rows, {baseline['created']}",
+        f"variation over time {_TIME_VARIATION.get(baseline['time_variation'], 'unknown')}",
         f"evaluated {_utc_time(snapshot['last_evaluation_timestamp_seconds'])}",
         *(f"{count:,} rows rejected: {reason}" for reason, count in snapshot["rows_rejected"].items() if count),
         *(f"{count:,} errors: {stage}" for stage, count in snapshot["errors"].items() if count),
