@@ -116,7 +116,7 @@ def _tolerance_table(features: list[dict[str, Any]]) -> Table:
 
 
 def _time_table(features: list[dict[str, Any]]) -> Table:
-    title = "time: correlation of rows within windows of real traffic, and the mean at each hour of the day (UTC)"
+    title = "time: correlation within windows, and the mean at each hour of the day (UTC)"
     table = Table(title=title, title_justify="left")
     table.add_column("name", overflow="fold")
     table.add_column("channel", overflow="fold")

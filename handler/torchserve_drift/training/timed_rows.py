@@ -48,10 +48,15 @@ class TimedRows:
         ``codes`` maps each raw value of the column ``place`` to the index of its category, and those that stand for a
         missing one to an index behind all categories.
         """
-        values = self._column(place).combine_chunks().dictionary_encode(null_encoding="encode")
-        known = np.array([codes[hashable(value)] for value in values.dictionary.to_pylist()], np.float64)
-        known[known >= len(feature.feature.categories)] = np.nan
-        return profile_on_grid(feature, self.grid, known[values.indices.to_numpy()][self.order])
+        parts = [np.zeros(0)]
+        for chunk in self._column(place).chunks:
+            # each distinct value becomes a Python object once, not once for every row
+            values = chunk.dictionary_encode(null_encoding="encode")
+            known = np.array([codes[hashable(value)] for value in values.dictionary.to_pylist()], np.float64)
+            parts.append(known[values.indices.to_numpy()])
+        places = np.concatenate(parts)
+        places[places >= len(feature.feature.categories)] = np.nan
+        return profile_on_grid(feature, self.grid, places[self.order])
 
     def _column(self, place: str) -> Any:
         return self.rows.select("row", value=self.rows[place]).order_by("row").to_pyarrow()["value"]
