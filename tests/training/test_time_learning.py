@@ -180,6 +180,29 @@ class TestCorrelation:
         assert at(43200.0, found) > 0.3
         assert at(150.0, found) >= 1.0
 
+    def test_ten_alike_rows_are_one_for_the_distribution(self):
+        """Each value comes ten times within a minute, one minute after another."""
+        random, minutes = np.random.default_rng(18), 56 * 1440
+        times = np.sort(
+            START + (np.arange(minutes) * 60.0)[:, None] + 59 * random.random((minutes, 10)), axis=1
+        ).ravel()
+        found = profile(np.repeat(random.normal(size=minutes), 10), times)
+        # 600 rows of an hour, worth 60 and those that half of training holds against them, 4 weeks' hours and the prior
+        theory = (1 / 60 - 1 / 600) + 1 / (4 * 60)
+        assert at(3600.0, found, channel=4) == pytest.approx(theory, rel=0.15)
+
+    def test_rows_that_come_at_once_teach_nothing_of_longer_windows(self):
+        """All rows come between three and four at night: a window of 12 hours has rows of one hour at most."""
+        random, nights = np.random.default_rng(17), 56
+        times = np.sort(START + (np.arange(nights) * DAY)[:, None] + (3 + random.random((nights, 500))) * 3600).ravel()
+        freedom = profile(random.normal(size=len(times)), times).freedom[:, 0]
+        known = {length: found > 1 for length, found in zip(LENGTHS, freedom)}
+        assert known[600.0]
+        assert known[3600.0]
+        assert not known[43200.0]
+        assert not known[DAY]
+        assert known[7 * DAY]
+
     def test_unsteady_hours_are_a_group_of_their_own(self):
         """Each night at three, a batch of its own kind."""
         times = even_times(400_000, 56)
@@ -200,7 +223,7 @@ class TestRequests:
         times = np.repeat(even_times(20_000, 28), 5)
         values = np.repeat(random.normal(size=20_000), 5) * np.sqrt(0.6) + random.normal(size=100_000) * np.sqrt(0.4)
         found = profile(values, times)
-        assert found.clustering[0] == pytest.approx(0.6, abs=0.03)
+        assert found.clustering[0] == found.clustering[4] == pytest.approx(0.6, abs=0.03)
         assert at(3600.0, found) < 0.01, "what requests explain is not the hours'"
 
     def test_rows_of_one_time_that_differ_are_not(self):

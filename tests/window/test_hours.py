@@ -56,10 +56,11 @@ def definition(times: np.ndarray, seconds: float, panes: int, now: float, span: 
     unit = seconds / panes
     newest = int(np.floor(now / unit))
     sizes, ids = 1 + np.arange(len(times)) % 3, np.floor(times / unit).astype(int)
-    hours, n, squares, within, length = np.zeros(168), 0.0, 0.0, 0.0, 0.0
+    in_span = ids > newest - span
+    hours = np.bincount((times[in_span] // HOUR).astype(int) % 168, sizes[in_span], 168)
+    n, squares, within, length = 0.0, 0.0, 0.0, 0.0
     for pane in range(newest - span + 1, newest + 1):
         inside, end = sizes[ids == pane], min((pane + 1) * unit, now)
-        hours += inside.sum() * overlap(pane * unit, end)
         lasts = max(end - pane * unit, unit / 8)
         n, squares, length = n + inside.sum(), squares + (inside**2).sum(), length + lasts
         within += (inside.sum() ** 2 - (inside**2).sum()) / lasts
@@ -68,9 +69,7 @@ def definition(times: np.ndarray, seconds: float, panes: int, now: float, span: 
 
 @pytest.mark.parametrize("workers", [1, 3])
 @pytest.mark.parametrize("seconds", [3600.0, 86400.0, 40 * 86400.0])
-def test_rows_of_a_window_of_time_are_divided_by_the_times_of_its_panes(
-    seconds: float, workers: int, tmp_path: Path
-) -> None:
+def test_rows_of_a_window_of_time_are_counted_by_the_hour(seconds: float, workers: int, tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     # half of the rows come in one eighth of the window
     times = START + np.sort(np.r_[rng.uniform(0, seconds, 150), rng.uniform(0.6, 0.725, 150) * seconds])
@@ -80,11 +79,25 @@ def test_rows_of_a_window_of_time_are_divided_by_the_times_of_its_panes(
     panes = store.layout.panes
     for s, span in enumerate([count for count in SPAN_PANES if count < panes] + [panes]):
         hours, length = definition(times, seconds, panes, now, span)
-        np.testing.assert_allclose(window.span_hours[s], hours, atol=1e-6)
+        if seconds <= 7 * 86400.0:
+            np.testing.assert_allclose(window.span_hours[s], hours, atol=1e-6)
+        else:  # hours before the last 200 are not counted one by one
+            np.testing.assert_allclose(window.span_hours[s].sum(), hours.sum())
         assert window.in_time.lengths[s] == pytest.approx(length, rel=1e-3)  # the end of the ring parts a request
     np.testing.assert_allclose(window.span_hours.sum(axis=1), window.spans[:, 0])
     assert window.in_time.seconds == seconds
     assert 0 < window.in_time.spread < 0.7
+
+
+def test_rows_of_a_job_at_the_full_hour_are_in_its_hour(tmp_path: Path) -> None:
+    """A pane of a window of 24 hours lasts 45 minutes: from half past one to a quarter past two, for example."""
+    two_o_clock = (START // HOUR + 2) * HOUR
+    times = np.r_[two_o_clock - np.arange(3600.0, 0, -360), two_o_clock + np.arange(0, 600.0, 3)]
+    window = windows_at(times, Window("24h", seconds=86400.0), tmp_path)
+    hour = int(hour_of(two_o_clock))
+    sizes = 1 + np.arange(len(times)) % 3
+    assert window.span_hours[-1, hour] == sizes[10:].sum()
+    assert window.span_hours[-1, hour - 1] == sizes[:10].sum()
 
 
 def windows_at(times: np.ndarray, window: Window, directory: Path) -> WindowRows:

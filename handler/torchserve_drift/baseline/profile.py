@@ -67,6 +67,8 @@ class NumericBaseline:
         Share of the feature in the score, in [0, 1]; the shares of all features sum to 1.
     variation
         Effects of `NUMERIC_EFFECTS`; see `tolerance`.
+    time
+        How the feature varied over time; None when the baseline was built without real times.
     """
 
     name: str
@@ -122,6 +124,8 @@ class CategoricalBaseline:
         Share of the feature in the score; see `NumericBaseline`.
     variation
         Effects of `CATEGORICAL_EFFECTS`; see `tolerance`.
+    time
+        As in `NumericBaseline`.
     """
 
     name: str
@@ -209,7 +213,12 @@ class Profile:
 
         Where it is unknown, checks take rows of different requests to be independent.
         """
-        return "learned" if all(feature.time is not None for feature in self.features) else "unknown"
+        return "learned" if self.has_time_profiles else "unknown"
+
+    @property
+    def has_time_profiles(self) -> bool:
+        """Whether every feature has a time profile."""
+        return all(feature.time is not None for feature in self.features)
 
     @property
     def joint_tolerance(self) -> float:

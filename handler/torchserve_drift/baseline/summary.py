@@ -12,10 +12,11 @@ from torchserve_drift.baseline.profile import (
     NumericBaseline,
     Profile,
 )
+from torchserve_drift.baseline.time_summary import time_facts
 
 
 def to_dict(baseline: Profile) -> dict[str, Any]:
-    """``baseline`` without its samples.
+    """``baseline`` without its samples. A feature has ``time`` when it has a time profile.
 
     A statistic is ``None`` when the feature has no values: JSON has no NaN. A category's ``share`` is relative to the
     rows of the feature that have a category.
@@ -40,7 +41,7 @@ def overview(baseline: Profile) -> dict[str, Any]:
 
 
 def _feature_facts(feature: FeatureBaseline) -> dict[str, Any]:
-    facts = {
+    facts: dict[str, Any] = {
         "name": feature.name,
         "kind": feature.kind,
         "importance": feature.importance,
@@ -49,6 +50,8 @@ def _feature_facts(feature: FeatureBaseline) -> dict[str, Any]:
         "tolerance": {check: feature.tolerance(check) for check in feature.variation},
         "variation": {check: effects.tolist() for check, effects in feature.variation.items()},
     }
+    if feature.time is not None:
+        facts["time"] = time_facts(feature, feature.time)
     if isinstance(feature, NumericBaseline):
         return {**facts, **_numeric_facts(feature)}
     return {**facts, "categories": _category_facts(feature)}

@@ -80,6 +80,7 @@ def command(
         click.echo(json.dumps({"file": output, **facts}))
     else:
         spans_of_time = f", {facts['spans']} spans of time" if facts["spans"] else ""
+        spans_of_time += ", time profiles" if baseline.has_time_profiles else ""
         click.echo(
             f"{output}: {facts['numeric']} numeric and {facts['categorical']} categorical features of "
             f"{facts['rows']:,} rows, a sample of {facts['sample_rows']:,}{spans_of_time}, sha256 {facts['sha256']}"
@@ -87,14 +88,26 @@ def command(
 
 
 @contextmanager
-def _progress() -> Iterator[Optional[Progress]]:
-    # in a log or a pipe, bars that move would be noise
+def _progress() -> Iterator[Progress]:
+    # in a log or a pipe, bars that move would be noise: only remarks are printed there
     if not sys.stderr.isatty():
-        yield None
+        yield _print_remark
         return
     from rich.console import Console
     from rich.progress import Progress as Bars
 
     with Bars(console=Console(stderr=True), transient=True) as bars:
         bar = bars.add_task("reading", total=None)
-        yield lambda step, done, total: bars.update(bar, description=step, completed=done, total=total)
+
+        def show(step: str, done: int, total: int) -> None:
+            if total:
+                bars.update(bar, description=step, completed=done, total=total)
+            else:
+                bars.console.print(step, highlight=False, markup=False)
+
+        yield show
+
+
+def _print_remark(step: str, _done: int, total: int) -> None:
+    if not total:
+        click.echo(step, err=True)

@@ -17,6 +17,8 @@ _LISTED_CATEGORIES = 10
 _TABLE_LEVELS = ("0.01", "0.05", "0.25", "0.5", "0.75", "0.95", "0.99")
 """Levels of the quantiles in the table; JSON has all of them."""
 
+_BARS = "▁▂▃▄▅▆▇█"
+
 
 @click.command("show")
 @click.argument("file")
@@ -41,6 +43,8 @@ def command(*, file: str, as_json: bool) -> None:
     if content["spans"]:
         console.print(_tolerance_table(content["features"]))
         console.print(f"tolerance of the joint distribution: {_rounded(content['joint']['tolerance'], 3)}")
+    if all("time" in feature for feature in content["features"]):
+        console.print(_time_table(content["features"]))
 
 
 def printable(text: str) -> Text:
@@ -109,6 +113,41 @@ def _tolerance_table(features: list[dict[str, Any]]) -> Table:
         cells = (_rounded(feature["tolerance"].get(check), 3) for check in checks)
         table.add_row(printable(feature["name"]), *cells)
     return table
+
+
+def _time_table(features: list[dict[str, Any]]) -> Table:
+    title = "time: correlation within windows, and the mean at each hour of the day (UTC)"
+    table = Table(title=title, title_justify="left")
+    table.add_column("name", overflow="fold")
+    table.add_column("channel", overflow="fold")
+    for length in features[0]["time"]["summary"]["correlation"]:
+        table.add_column(length, justify="right")
+    for heading in ("0h to 23h", "lowest", "highest"):
+        table.add_column(heading)
+    for feature in features:
+        summary = feature["time"]["summary"]
+        means = summary["hours_of_day"]
+        table.add_row(
+            printable(feature["name"]),
+            printable(summary["channel"]),
+            *(_rounded(correlation, 2) for correlation in summary["correlation"].values()),
+            _sparkline(means),
+            *(_rounded(end, 3) for end in (min(means), max(means))),
+        )
+    return table
+
+
+def _sparkline(values: list[float]) -> str:
+    """
+    Examples
+    --------
+    >>> _sparkline([0.0, 0.5, 1.0, 0.2])
+    '▁▅█▂'
+    >>> _sparkline([1.0, 1.0])
+    '▁▁'
+    """
+    low, width = min(values), max(values) - min(values)
+    return "".join(_BARS[round((value - low) / width * (len(_BARS) - 1)) if width else 0] for value in values)
 
 
 def _listed(categories: list[dict[str, Any]]) -> str:

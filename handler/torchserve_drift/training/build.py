@@ -26,6 +26,7 @@ from torchserve_drift.training.source_files import source_files
 from torchserve_drift.training.span_tallies import numeric_variation
 from torchserve_drift.training.spans import Spans, cut_into_spans, spans_of_rows
 from torchserve_drift.training.staging import staged_rows
+from torchserve_drift.training.timed_rows import TimedRows, timed_rows
 from torchserve_drift.training.variation import joint_effects
 
 if TYPE_CHECKING:
@@ -65,7 +66,9 @@ def build(
         Time of creation, ISO 8601 in UTC; by default now, or ``SOURCE_DATE_EPOCH``.
     time
         Columns of numbers or times that order the rows: the first orders them, the second those that are equal in the
-        first, and so on. These columns are not features. With them every feature gets its ``variation``.
+        first, and so on. These columns are not features. With them every feature gets its ``variation``, and its time
+        profile where the first column holds dates, times or seconds (or milliseconds, ...) since 1970 that span two
+        weeks or more.
     spans
         Number of spans, 2 to 100, into which the ordered rows are cut; fewer when there are fewer times.
     progress
@@ -103,8 +106,13 @@ def build(
         if not total:
             raise BaselineError(f"training data must have at least one row, got none in {os.fspath(source)!r}")
         cut = cut_into_spans(table, time_columns, spans) if time_columns else None
+        timed, reason = timed_rows(cut) if cut else (None, "")
+        if reason:
+            report(f"no time profiles: {reason}", 0, 0)
         sample = _sampled_table(table, columns, total, rows, seed)
-        features = _features(table, columns, total=total, sample=sample, shares=shares, spans=cut, progress=report)
+        features = _features(
+            table, columns, total=total, sample=sample, shares=shares, spans=cut, timed=timed, progress=report
+        )
         baseline = Baseline(features, total, created, seed)
         if cut:
             # the joint check needs whole rows, which only the sample has
@@ -140,6 +148,7 @@ def _features(
     sample: pa.Table,
     shares: Mapping[str, float],
     spans: Optional[Spans],
+    timed: Optional[TimedRows],
     progress: Progress,
 ) -> tuple[FeatureBaseline, ...]:
     # columns of numbers share their queries, so all of them come first; the features keep the order of the columns
@@ -150,13 +159,15 @@ def _features(
     features: list[FeatureBaseline] = []
     for column in columns:
         place, share = column.place, shares[column.name]
+        progress("time profiles" if timed else "categories", len(features), len(columns))
         if column.kind == "numeric":
             known = statistics[place]
             feature = _numeric_feature(column.name, known, total, samples[place], share)
-            features.append(replace(feature, variation=variation.get(place, {})))
+            profile = timed.numeric_profile(feature, place) if timed else None
+            features.append(replace(feature, variation=variation.get(place, {}), time=profile))
         else:
-            progress("categories", len(features), len(columns))
-            features.append(categorical_feature(table, column, sample[place].to_pylist(), share, spans))
+            raw = sample[place].to_pylist()
+            features.append(categorical_feature(table, column, raw, share, spans=spans, timed=timed))
     progress("categories", len(columns), len(columns))
     return tuple(features)
 

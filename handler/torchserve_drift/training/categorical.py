@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Optional
 
 import numpy as np
@@ -16,15 +17,24 @@ from torchserve_drift.training.expressions import is_unreadable_as
 from torchserve_drift.training.span_tallies import categorical_variation
 from torchserve_drift.training.spans import Spans
 from torchserve_drift.training.spelling import hashable, spelled
+from torchserve_drift.training.timed_rows import TimedRows
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
 
 
 def categorical_feature(
-    table: ir.Table, column: Column, sample: Sequence[Any], importance: float, spans: Optional[Spans]
+    table: ir.Table,
+    column: Column,
+    sample: Sequence[Any],
+    importance: float,
+    *,
+    spans: Optional[Spans],
+    timed: Optional[TimedRows] = None,
 ) -> CategoricalBaseline:
     """The feature of ``column``; ``sample`` holds the raw values of the sampled rows.
+
+    It has its ``variation`` when there are ``spans``, and its time profile when there are ``timed`` rows.
 
     Raises
     ------
@@ -50,7 +60,7 @@ def categorical_feature(
     codes: dict[Optional[str], int] = {key: code for code, key in enumerate(categories)}
     counts = np.array([tally[key] for key in categories], np.int64)
     codes_of_raw = {value: codes.get(key, len(categories)) for value, key in spellings.items()}
-    return CategoricalBaseline(
+    feature = CategoricalBaseline(
         name=column.name,
         categories=tuple(categories),
         counts=counts,
@@ -59,6 +69,9 @@ def categorical_feature(
         importance=importance,
         variation=categorical_variation(spans, column.place, codes_of_raw, counts, missing) if spans else {},
     )
+    if timed is None:
+        return feature
+    return replace(feature, time=timed.categorical_profile(feature, column.place, codes_of_raw))
 
 
 def _too_many_categories(table: ir.Table, column: Column) -> BaselineError:

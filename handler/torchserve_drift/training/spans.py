@@ -20,12 +20,15 @@ if TYPE_CHECKING:
 class Spans:
     """Those rows of the training data that have a time.
 
-    ``rows`` has the columns of the features, ``row`` (the number of the row in the training data) and ``span``, from 0
-    to ``count`` - 1. No span is empty.
+    ``rows`` has the columns of the features, ``row`` (the number of the row in the training data), ``span``, from 0 to
+    ``count`` - 1, and ``time``, the first of the columns that order the rows. No span is empty.
+
+    ``time_unit``: the seconds of one unit of ``time`` since 1970; 0 when it is known only that it orders the rows.
     """
 
     rows: ir.Table
     count: int
+    time_unit: float
 
 
 def cut_into_spans(rows: ir.Table, names: Sequence[str], most: int) -> Spans:
@@ -39,7 +42,8 @@ def cut_into_spans(rows: ir.Table, names: Sequence[str], most: int) -> Spans:
     BaselineError
         When a column holds neither numbers nor times, all rows have the same time, or no row has a time.
     """
-    keys = {f"t{i}": _sort_key(rows, f"t{i}", name) for i, name in enumerate(names)}
+    times = {f"t{i}": _sort_key(rows, f"t{i}", name) for i, name in enumerate(names)}
+    keys = {place: key for place, (key, _) in times.items()}
     kept = [name for name in rows.columns if name not in keys]
     keyed = rows.select(*kept, **keys, row=rows.rowid())
     timed = keyed.filter([_is_time(keyed[key]) for key in keys])
@@ -48,7 +52,7 @@ def cut_into_spans(rows: ir.Table, names: Sequence[str], most: int) -> Spans:
         found = "rows at one time only" if starts else "no row with a time"
         raise BaselineError(f"--time must tell at least two times apart, got {found} in {', '.join(map(repr, names))}")
     span = _number_reached([timed[key] for key in keys], starts[1:])
-    return Spans(timed.select(*kept, "row", span=span), len(starts))
+    return Spans(timed.select(*kept, "row", span=span, time=timed["t0"]), len(starts), times["t0"][1])
 
 
 def spans_of_rows(spans: Spans, rows: Integers) -> Integers:
@@ -63,13 +67,13 @@ def spans_of_rows(spans: Spans, rows: Integers) -> Integers:
     return found
 
 
-def _sort_key(rows: ir.Table, place: str, name: str) -> Any:
-    """A number that rises with the time of a row; null when the row has none."""
+def _sort_key(rows: ir.Table, place: str, name: str) -> tuple[Any, float]:
+    """A number that rises with the time of a row, null when the row has none; and its unit, as in `Spans`."""
     import ibis
 
     column = rows[place]
     if not column.type().is_string():
-        return column
+        return column, 0.0
     instant = ibis.dtype("timestamp('UTC')")
     found = one_row(
         rows,
@@ -80,9 +84,9 @@ def _sort_key(rows: ir.Table, place: str, name: str) -> Any:
         },
     )
     if not found["no_numbers"]:
-        return column.try_cast("float64")
+        return column.try_cast("float64"), 0.0
     if not found["no_times"]:
-        return _microseconds(column.try_cast(instant)).cast("float64")
+        return _microseconds(column.try_cast(instant)).cast("float64"), 1e-6
     raise BaselineError(f"--time must name columns of numbers or times, got {found['odd'][:100]!r} in {name!r}")
 
 

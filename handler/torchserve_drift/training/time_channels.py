@@ -137,10 +137,11 @@ def _numeric_scores(feature: NumericBaseline) -> Floats:
 
 def _outside_other_half(values: Floats, half: npt.NDArray[np.int8]) -> Bools:
     outside = np.zeros(len(values), bool)
-    for own in (0, 1):
-        other = values[half == 1 - own]
-        if len(other):
-            outside |= (half == own) & ((values < other.min()) | (values > other.max()))
+    for part in (0, 1):
+        held_against = values[half == part]
+        if len(held_against):
+            # no value of this part is outside its own range, so these are all of the other part
+            outside |= (values < held_against.min()) | (values > held_against.max())
     return outside
 
 

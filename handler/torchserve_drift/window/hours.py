@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Optional
 
@@ -57,13 +58,50 @@ def hour_shares(begins: Floats, ends: Floats) -> Floats:
     return shares
 
 
+def hours_of_spans(known: tuple[Floats, Floats], begins: Sequence[float], rows: Sequence[float], end: float) -> Floats:
+    """The rows of each span by hour of the week (S, HOURS).
+
+    Whole hours are counted. The other rows of a span came in the part of an hour in which it begins, or before the
+    hours that are counted. They are divided by time.
+
+    Parameters
+    ----------
+    known
+        Numbers of hours since the epoch, and their rows (H,): of a span of time that ends at ``end``.
+    begins, rows
+        For each span when it begins, in seconds since the epoch, and its rows.
+
+    Examples
+    --------
+    Twelve rows since half past one, ten of them after two o'clock:
+
+    >>> found = hours_of_spans((np.array([1.0, 2.0]), np.array([7.0, 10.0])), [5400.0], [12.0], 9000.0)
+    >>> found[0, :4].tolist()
+    [0.0, 2.0, 10.0, 0.0]
+    """
+    hours, counts = known
+    oldest = hours.max(initial=-np.inf) - len(hours) + 1
+    found = np.zeros((len(rows), HOURS))
+    for span, (begin, total) in enumerate(zip(begins, rows)):
+        first = max(np.ceil(begin / _HOUR), oldest)  # the first hour that is whole in the span, and counted
+        whole = (hours >= first) & (hours * _HOUR < end)
+        counted = float(counts[whole].sum())
+        np.add.at(found[span], (hours[whole] % HOURS).astype(np.intp), counts[whole])
+        if counted > total:  # a clock that was set: hours and panes do not fit together
+            found[span] *= total / counted
+        elif total > counted:
+            shares = hour_shares(np.array([begin]), np.array([min(max(first * _HOUR, begin), end)]))[0]
+            found[span] += (total - counted) * shares
+    return found
+
+
 @dataclass(frozen=True)
 class RowsInTime:
     """When the rows of a window came, for each of its S spans of newest panes.
 
-    ``hours`` (S, HOURS) rows by the hour of the week: rows of a pane that lies in several hours are divided by the
-    time that it has in each. ``seconds``: the length of a window of time; ``None`` for a window of rows. ``lengths``
-    (S,) seconds over which the rows of each span lie, see `effective_seconds`; 0 for a window of rows.
+    ``hours`` (S, HOURS) rows by the hour of the week. ``seconds``: the length of a window of time;
+    ``None`` for a window of rows. ``lengths`` (S,) seconds over which the rows of each span lie, see `effective_seconds`; 0 for a window of
+    rows.
     """
 
     hours: Floats

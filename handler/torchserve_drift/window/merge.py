@@ -14,7 +14,7 @@ import numpy as np
 from torchserve_drift.baseline.time_profile import HOURS
 from torchserve_drift.stats.arrays import Codes, Floats, Indices, Priorities
 from torchserve_drift.window import fields
-from torchserve_drift.window.hours import RowsInTime, effective_lengths, hour_of, hour_shares
+from torchserve_drift.window.hours import RowsInTime, effective_lengths, hour_of, hours_of_spans
 from torchserve_drift.window.reservoir import smallest
 from torchserve_drift.window.segment import Pane, SegmentView
 
@@ -66,6 +66,7 @@ class _History:
 
     panes: list[Pane]
     folded: int
+    hours: tuple[Floats, Floats]
 
 
 class _PlacedPane(NamedTuple):
@@ -96,7 +97,7 @@ def window_rows(segments: Sequence[SegmentView], w: int, now: float) -> WindowRo
     if grid.is_of_rows(w):
         in_time = RowsInTime(_hours_by_ends(segments, placed, ends), np.zeros(len(ends)))
     else:
-        in_time = _in_time(segments, placed, w, now, ends)
+        in_time = _in_time(list(zip(segments, histories, placed)), grid.seconds(w), now, ends)
     # The sample is taken from the rows of the same panes, so that it ends where the tallies end.
     shares = [
         _sample_share(segment, of_segment, history.folded)
@@ -125,27 +126,28 @@ def _spans(placed: Sequence[_PlacedPane], ends: Indices, length: int) -> Floats:
 
 
 def _in_time(
-    segments: Sequence[SegmentView], placed: Sequence[Sequence[_PlacedPane]], w: int, now: float, ends: Indices
+    shares: Sequence[tuple[SegmentView, _History, Sequence[_PlacedPane]]],
+    seconds: float,
+    now: float,
+    ends: Indices,
 ) -> RowsInTime:
-    """When the rows of window ``w``, which is a window of time, came: its panes have times of their own."""
-    grid, panes = segments[0].grid, int(ends[-1])
-    seconds = grid.seconds(w)
+    """When the rows of a window of ``seconds`` came, from what each segment has of it."""
+    panes = int(ends[-1])
     pane_seconds, newest_seconds = seconds / panes, 0.0
     rows, squares, hours = np.zeros(panes), np.zeros(panes), np.zeros((len(ends), HOURS))
-    for segment, of_segment in zip(segments, placed):
+    for segment, history, of_segment in shares:
         own = segment.own_time(now)
         ages = np.array([age for age, _ in of_segment], np.intp)
-        begins = np.array([pane.id for _, pane in of_segment]) * pane_seconds
         sizes = np.array([pane.tally[[fields.ROWS, fields.REQUESTS_SQUARED]] for _, pane in of_segment]).reshape(-1, 2)
         np.add.at(rows, ages, sizes[:, 0])
         np.add.at(squares, ages, sizes[:, 1])
-        # the newest pane is filled up to now
-        offset = own - segment.clock_time(own)
-        shares = hour_shares(begins - offset, np.minimum(begins + pane_seconds, own) - offset)
-        np.add.at(hours, np.searchsorted(ends, ages, side="right"), sizes[:, :1] * shares)
+        newest = int(np.floor(own * (panes / seconds)))  # as panes are numbered: see `PaneGrid.oldest`
+        begins = [segment.clock_time((newest + 1 - count) * pane_seconds) for count in ends.tolist()]
+        of_spans = [float(sizes[ages < count, 0].sum()) for count in ends.tolist()]
+        hours += hours_of_spans(history.hours, begins, of_spans, segment.clock_time(own))
         newest_seconds = max(newest_seconds, own % pane_seconds)
     lengths = effective_lengths(rows, squares, ends, pane_seconds, newest_seconds)
-    return RowsInTime(np.cumsum(hours, axis=0), lengths, seconds)
+    return RowsInTime(hours, lengths, seconds)
 
 
 def _hours_by_ends(segments: Sequence[SegmentView], placed: Sequence[Sequence[_PlacedPane]], ends: Indices) -> Floats:
@@ -163,9 +165,11 @@ def _history(segment: SegmentView, w: int) -> _History:
     for _ in range(_ATTEMPTS):
         generation, folded = segment.generation, segment.folded
         panes = [Pane(pane.id, pane.first_row, pane.ended, pane.tally.copy()) for pane in segment.panes(w)]
+        ids, rows = segment.hour_rows
+        hours = (ids.copy(), rows.copy())
         if segment.generation == generation:  # otherwise a commit may have changed some of the panes after their copy
             break
-    return _History(panes, folded)
+    return _History(panes, folded, hours)
 
 
 def _placed_by_time(segment: SegmentView, history: _History, w: int, now: float) -> list[_PlacedPane]:

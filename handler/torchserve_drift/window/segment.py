@@ -23,7 +23,7 @@ Buffer = Union[bytearray, memoryview, Any]
 """Writable memory, such as a mapped file."""
 
 MAGIC = b"torchserve-drift"
-FORMAT = 3
+FORMAT = 4
 """The version of the format. Segments of other versions are not read."""
 
 HEADER_BYTES = 64
@@ -35,9 +35,15 @@ FOLDED, SAMPLE_LIMIT, LIMITED_AT, WINDOW_INTEGERS = 0, 1, 2, 3
 """The integers of a state copy: rows folded; rows that a sample can have, and the row at which that was last lowered;
 then, for each window, the current pane's id and first row."""
 
-CLOCK_OFFSET, LATEST, TALLIES = 0, 1, 2
-"""The floats of a state copy: what is added to the clock, and the own time of the latest row, in seconds; then the
-tally vectors of all rows and of each window's current pane."""
+HOUR_RING = 200
+"""Hours of which a segment counts the rows: a week, and a day more."""
+
+CLOCK_OFFSET, LATEST, HOUR_IDS = 0, 1, 2
+HOUR_ROWS = HOUR_IDS + HOUR_RING
+TALLIES = HOUR_ROWS + HOUR_RING
+"""The floats of a state copy: what is added to the clock, and the own time of the latest row, in seconds; the newest
+hours since the epoch by the clock, each in the place of its number modulo `HOUR_RING`, and their rows; then the tally
+vectors of all rows, and of the current pane of each window."""
 
 NO_PANE = -(1 << 62)
 """The id of a pane that does not exist, older than all others."""
@@ -139,6 +145,12 @@ class SegmentView:
         return self._vector(self._floats, 0)
 
     @property
+    def hour_rows(self) -> tuple[Floats, Floats]:
+        """Hours since the epoch by the clock (HOUR_RING,), in no order, and the rows that were folded in each."""
+        floats = self._floats
+        return floats[HOUR_IDS:HOUR_ROWS], floats[HOUR_ROWS:TALLIES]
+
+    @property
     def sample_limit(self) -> int:
         """The most rows of a uniform sample from this pool: `reservoir_rows`, or fewer under extreme traffic."""
         return int(self._integers[SAMPLE_LIMIT])
@@ -169,7 +181,7 @@ class SegmentView:
             and 0 <= self.appended - folded <= self.layout.ring_rows
             and bool(self.totals[fields.ROWS] == folded)
             and 0 < self.sample_limit <= self.layout.reservoir_rows
-            and bool(np.isfinite(floats[:TALLIES]).all())
+            and bool(np.isfinite(floats[:TALLIES]).all() and (floats[HOUR_ROWS:TALLIES] >= 0).all())
             and self._are_counts(floats[TALLIES:].reshape(-1, self.layout.length))
             and bool((self.arrays.counters >= 0).all())
         )

@@ -20,6 +20,9 @@ from torchserve_drift.window.reservoir import still_needed
 from torchserve_drift.window.segment import (
     CLOCK_OFFSET,
     FOLDED,
+    HOUR_IDS,
+    HOUR_RING,
+    HOUR_ROWS,
     LATEST,
     LIMITED_AT,
     NO_PANE,
@@ -193,7 +196,7 @@ class SegmentWriter(SegmentView):
             block = rows[begin:stop]
             tally = self._tallier.tally(block, begins[begin:stop], paced)
             self._add_to_pool(block, paced)
-            self._commit(tally, ids[:, begin], own[stop - 1], offsets[stop - 1])
+            self._commit(tally, ids[:, begin], own[begin:stop], offsets[stop - 1])
             block[:] = 0.0  # no production value stays in memory after the fold
             self.arrays.released[0] = self.folded
 
@@ -238,12 +241,17 @@ class SegmentWriter(SegmentView):
             integers[SAMPLE_LIMIT] = integers[SAMPLE_LIMIT] * 4 // 5
             integers[LIMITED_AT] = self.folded
 
-    def _commit(self, tally: Floats, ids: Integers, latest: float, offset: float) -> None:
-        """Add a tally to the totals and to pane ``ids[w]`` of each window w, and make the result the valid state."""
+    def _commit(self, tally: Floats, ids: Integers, own: Floats, offset: float) -> None:
+        """Add a tally to the totals and to pane ``ids[w]`` of each window w, and make the result the valid state.
+
+        ``own`` (m,) are the segment's own times of the rows, ``offset`` is the last one's difference to the clock.
+        """
         a = self.arrays
         valid, spare = self.generation & 1, (self.generation + 1) & 1
         integers, floats = a.integers[spare], a.floats[spare]
-        integers[:], floats[:TALLIES] = a.integers[valid], (offset, latest)
+        integers[:], floats[:TALLIES] = a.integers[valid], a.floats[valid][:TALLIES]
+        floats[CLOCK_OFFSET], floats[LATEST] = offset, own[-1]
+        _count_hours(floats, own - offset)
         integers[FOLDED] += int(tally[fields.ROWS])
         # Everything is written to the spare copy, or to a slot that no reader looks at, before the commit.
         np.add(self.totals, tally, out=self._vector(floats, 0))
@@ -268,3 +276,13 @@ class SegmentWriter(SegmentView):
         a.pane_tallies[w, slot] = tally
         a.pane_first_rows[w, slot], a.pane_ended[w, slot] = first_row, self._floats[LATEST]
         a.pane_ids[w, slot] = pane
+
+
+def _count_hours(floats: Floats, times: Floats) -> None:
+    """Count rows at ``times`` (m,), in seconds since the epoch, by hour in the floats of a state copy."""
+    hours, counts = np.unique(np.floor(times / 3600.0), return_counts=True)
+    for hour, count in zip(hours.tolist(), counts.tolist()):
+        place = int(hour % HOUR_RING)
+        if floats[HOUR_IDS + place] != hour:  # the place had an hour that is too old
+            floats[HOUR_IDS + place], floats[HOUR_ROWS + place] = hour, 0.0
+        floats[HOUR_ROWS + place] += count
