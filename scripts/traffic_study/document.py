@@ -52,7 +52,9 @@ def write(results: Results, docs: Path = DOCS) -> None:
     steps = zip(MODES, ("picture_before", "picture"))
     pictures = {mode: results[step][strips.SET] for mode, step in steps if step in results}
     if pictures:
-        plots.three_weeks(docs / "detection" / "traffic.svg", pictures)
+        plots.three_weeks(
+            docs / "detection" / "traffic.svg", pictures, [(one.begin, one.end) for one in KNOWN[strips.SET]]
+        )
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -194,4 +196,4 @@ def _number(count: Optional[float]) -> str:
 def _percent(share: Optional[float], digits: int = 2) -> str:
     if share is None:
         return "-"
-    return f"{100 * share:.{digits}f} %" if share < 0.1 else f"{100 * share:.0f} %"
+    return f"{100 * share:.{digits if share < 0.1 else min(digits, 1)}f} %"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,11 @@ mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "traffic", "font.fa
 _WINDOWS = ("10m", "1h", "24h")
 
 
-def three_weeks(path: Path, pictures: Mapping[str, Any]) -> None:
-    """Rows per hour above; below, for each mode, a strip a feature and a window, coloured while it is drifted."""
+def three_weeks(path: Path, pictures: Mapping[str, Any], known: Sequence[tuple[str, str]]) -> None:
+    """Rows per hour above; below, for each mode, a strip a feature and a window, coloured while it is drifted.
+
+    The days of each pair in ``known``, the first and the last, have a grey background.
+    """
     first = next(iter(pictures.values()))
     names = sorted({name for one in pictures.values() for name in one["drifted"]} - set(_WINDOWS))
     lines = [*names, *(f"any, {window}" for window in _WINDOWS)]
@@ -31,6 +34,10 @@ def three_weeks(path: Path, pictures: Mapping[str, Any]) -> None:
         _strips(axis, {line: one["drifted"].get(line.removeprefix("any, "), "") for line in lines})
         axis.set_title(f"drifted, {mode}", loc="left", fontsize=9)
     begin = np.datetime64(first["begin"], "D")
+    for pair in known:
+        left, right = ((np.datetime64(day, "D") - begin).astype(int) for day in pair)
+        for axis in axes:
+            axis.axvspan(left, right + 1, color="0.88", lw=0, zorder=0)
     ticks = range(0, int(days[-1]) + 2, 3)
     axes[-1].set_xticks(ticks, [(begin + day).item().strftime("%b %-d") for day in ticks])
     axes[-1].set_xlim(0, days[-1] + 1 / 24)
