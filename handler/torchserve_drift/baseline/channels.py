@@ -22,7 +22,7 @@ def own_categories(feature: FeatureBaseline) -> int:
 
 
 def names_of(feature: FeatureBaseline) -> tuple[str, ...]:
-    """The channels of a feature. A categorical one has its frequent categories, the rest, unseen ones, missing values."""
+    """The channels of a feature. A categorical one has its frequent categories, the rest, unseen and missing ones."""
     if isinstance(feature, NumericBaseline):
         return NUMERIC_CHANNELS
     own = (f"={category}" for category in feature.categories[: own_categories(feature)])

@@ -23,6 +23,13 @@ TESTED_LENGTHS = tuple(length for length in LENGTHS if length <= DAY_SECONDS)
 GROUPS = 4
 """Hours of the week are divided into so many groups, from steady to unsteady hours."""
 
+PRIOR_ROWS = 50.0
+"""An hour's mean score is taken over its own rows and so many rows of the whole training data: m_h = (S_h + 50 m) /
+(n_h + 50). The same holds for its mean square, and so for its variance."""
+
+LEAST_VARIANCE = 0.05
+"""The variance of a score within an hour is at least this part of that over all hours."""
+
 
 @dataclass(frozen=True, eq=False)
 class TimeProfile:
@@ -35,14 +42,19 @@ class TimeProfile:
     Parameters
     ----------
     counts
-        (HOURS, B) training rows by hour of the week, in each bin of a numeric feature (one per edge) or each category.
+        (HOURS, B) training rows by hour of the week: in each bin of a numeric feature, one per edge; in each category
+        that has a channel of its own, and in all others together (B = `channels.own_categories` + 1).
     missing
-        (HOURS,) training rows without a value.
+        (HOURS,) training rows without a value. Infinite values are in neither count.
+    unfamiliar
+        (HOURS,) training rows that the other half of training time does not know: values outside its range, or in
+        categories that it lacks. This is what the channels ``outside`` and ``unseen`` expect.
     groups
         (HOURS,) the group of each hour, from 0, steady, to GROUPS - 1.
     correlation
         (len(TESTED_LENGTHS), GROUPS, K) the correlation of rows within a window of each length, 0 or more, not
-        increasing with the length: n rows tell as much as 1 / (1/n + correlation) independent ones.
+        increasing with the length: n rows tell as much as 1 / (1/n + correlation) independent ones. It may exceed 1:
+        where rows of one hour are nearly alike, whole hours differ by more than their rows do.
     steps, freedom
         (len(LENGTHS), K) the part of the correlation that each length adds to the next longer one's, and from how many
         independent windows it is known (degrees of freedom).
@@ -54,6 +66,7 @@ class TimeProfile:
 
     counts: Integers
     missing: Integers
+    unfamiliar: Integers
     groups: Integers
     correlation: Floats
     steps: Floats

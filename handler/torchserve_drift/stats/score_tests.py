@@ -100,7 +100,7 @@ def shift_p(window: Moments, baseline: Moments, step: FloatsLike = 0.0, *, cauti
     t = np.where(varied, difference / spread, 0)
     # Only upper tails are computed: the lower tail of t is the upper one of -t, whose skewness has the other sign.
     skew = third * (1 / m**2 - 1 / n**2) / spread**3 * np.where(t < 0, -1, 1)
-    normal, tail = ndtr(-np.abs(t)), _gamma_tail(np.abs(t), np.where(varied, skew, 0))
+    normal, tail = ndtr(-np.abs(t)), gamma_tail(np.abs(t), np.where(varied, skew, 0))
     tail = np.where(cautious, np.maximum(tail, normal), tail)
     return np.where(known, np.where(varied, np.minimum(2 * tail, 1), 1.0), np.nan)
 
@@ -115,7 +115,7 @@ def _pooled(m: Floats, n: Floats, difference: Floats, window: Moments, baseline:
     return within + share * rest * difference**2, third + share * rest * (rest - share) * difference**3
 
 
-def _gamma_tail(t: Floats, skew: Floats) -> Floats:
+def gamma_tail(t: Floats, skew: Floats) -> Floats:
     """P(T >= t) for t >= 0, where T has a shifted gamma distribution of mean 0, variance 1 and skewness ``skew``.
 
     With a negative ``skew``, -T has the gamma distribution.
