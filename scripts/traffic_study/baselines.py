@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from torchserve_drift import Baseline
 from traffic_study.traffic import Traffic
 
 CREATED = "2026-01-01T00:00:00Z"
 
 
+@cache
 def baseline_of(training: Traffic, *, with_times: bool) -> Baseline:
     """The baseline of ``training``.
 

@@ -158,8 +158,8 @@ STREAMS = {
                 partial(small_effects, 0.0, 28, 1, rate),
                 partial(small_effects, part, 30, 2, rate),
             )
-            for part in (0.4, 0.95)
-            for rate in (10, 100)
+            for part in (0.16, 0.38, 0.95)
+            for rate in (10, 30)
         ),
     )
 }
