@@ -30,6 +30,7 @@ from torchserve_drift.verdicts.min_effects import min_effects_of
 from torchserve_drift.window import fields
 from torchserve_drift.window.coding import NumericCodes, codes_for
 from torchserve_drift.window.design_effects import DesignEffects, scores_of
+from torchserve_drift.window.hours import RowsInTime
 from torchserve_drift.window.layout import layout_for
 from torchserve_drift.window.merge import WindowRows
 from torchserve_drift.window.store import Store
@@ -314,7 +315,8 @@ REQUESTS = np.arange(125).repeat(32)
 def p_of_absence(x: np.ndarray, ids: np.ndarray, check: str) -> float:
     """The p-value of a check in a window of these rows."""
     tally = tally_of(x[:, None], ids, GAPPED_TALLIER)
-    window = WindowRows(tally[None], codes_for(GAPPED)[0].encode(x)[None])
+    in_time = RowsInTime(np.zeros((1, 168)), np.zeros(1))
+    window = WindowRows(tally[None], codes_for(GAPPED)[0].encode(x)[None], in_time)
     found = GAPPED_CHECKS.evidence(window).features[0]
     assert found is not None
     return found[check].p_value

@@ -61,12 +61,14 @@ class CheckedModel:
     """What the checks of a model are made from.
 
     ``min_effects``: for each feature, then the joint distribution, the minimum effect of each of its checks by name.
+    ``in_time``: whether features that have a time profile are judged by it.
     """
 
     profile: Profile
     min_effects: Sequence[Mapping[str, float]]
     layout: Layout
     codes: Sequence[FeatureCodes]
+    in_time: bool = True
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import import_module
-from typing import cast
+from typing import Optional, cast
 
 from torchserve_drift.checks.catalogue import CHECKS, FEWEST_JOINT
-from torchserve_drift.checks.evidence import CheckedModel, CheckGroup, Evidence, WindowEvidence, WindowView
+from torchserve_drift.checks.evidence import (
+    CheckedModel,
+    CheckGroup,
+    Evidence,
+    FeatureEvidence,
+    WindowEvidence,
+    WindowView,
+)
+from torchserve_drift.checks.time_checks import TimeChecks
 from torchserve_drift.stats.design_effect import sample_design_effect
 from torchserve_drift.window.design_effects import DesignEffects
 from torchserve_drift.window.merge import WindowRows
@@ -21,16 +30,33 @@ class WindowChecks:
         self._design_effects = DesignEffects(model.profile, model.layout)
         # each group once, in the order of its first check
         self._groups = [_group(path)(model) for path in dict.fromkeys(check.computed_by for check in CHECKS.values())]
+        self._in_time = TimeChecks(model)
 
-    def evidence(self, rows: WindowRows, paced: Pace = NO_PAUSE, *, jointly: bool = True) -> WindowEvidence:
-        """All checks of a window; those of the joint distribution only if ``jointly``."""
+    def evidence(self, rows: WindowRows, paced: Pace = NO_PAUSE, *, jointly: bool = True) -> Optional[WindowEvidence]:
+        """All checks of a window; those of the joint distribution only if ``jointly``.
+
+        ``None`` where all features have time profiles and the window's rows lie over too little of its time.
+        """
+        if self._in_time.needs_more_time(rows.in_time):
+            return None
         window = self._view(rows, paced, jointly=jointly)
+        design_effects = window.design_effects.tolist()
+        in_time = self._in_time.measured(window)
+        if in_time is not None:
+            correlations = self._in_time.correlations(in_time)
+            for i, correlation in correlations.items():
+                design_effects[i] = max(design_effects[i], 1 + rows.rows * correlation)
+            largest = max(window.sample_design_effect, 1 + rows.sample_rows * max(correlations.values()))
+            window = replace(window, sample_design_effect=largest)
         found: list[dict[str, Evidence]] = [{} for _ in range(self._features + 1)]
         for group in self._groups:
             for finding in group.findings(window):
                 found[finding.feature][finding.check] = finding.evidence
-        *features, joint = found
-        design_effects = window.design_effects.tolist()
+        features: list[FeatureEvidence] = [*found[:-1]]
+        joint = found[-1]
+        if in_time is not None:
+            for i, evidence in self._in_time.revised(window, in_time, features):
+                features[i] = evidence
         if self._features < FEWEST_JOINT:
             return WindowEvidence(features, design_effects)
         return WindowEvidence([*features, joint if jointly else None], [*design_effects, window.sample_design_effect])

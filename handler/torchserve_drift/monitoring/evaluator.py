@@ -124,5 +124,8 @@ class Evaluator:
             from torchserve_drift.checks.window_checks import WindowChecks
 
             min_effects = min_effects_of(self._profile, self._settings)
-            self._checks = WindowChecks(CheckedModel(self._profile, min_effects, self._store.layout, self._store.codes))
+            # the textbook's rule fails by effects alone: those that matter are the user's, not a part of them
+            in_time = self._settings.alarms.policy != "classic"
+            model = CheckedModel(self._profile, min_effects, self._store.layout, self._store.codes, in_time)
+            self._checks = WindowChecks(model)
         return self._checks

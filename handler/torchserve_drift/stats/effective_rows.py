@@ -76,8 +76,12 @@ def freedom_of(inverse: FloatsLike, steps: Floats, freedom: Floats) -> Floats:
     >>> freedom_of(0.03, np.array([0.01, 0.02]), np.array([50.0, 8.0])).round(2).item()
     17.31
     """
-    error = (np.square(steps) / np.maximum(freedom, 1)).sum(axis=-1)
-    known = error <= 0
+    return freedom_with(inverse, (np.square(steps) / np.maximum(freedom, 1)).sum(axis=-1))
+
+
+def freedom_with(inverse: FloatsLike, error: FloatsLike) -> Floats:
+    """As `freedom_of`, where ``error`` is the sum over steps of step² / freedom."""
+    known = np.asarray(error) <= 0
     found: Floats = np.where(known, np.inf, np.square(inverse) / np.where(known, 1, error))
     return np.maximum(found, LEAST_FREEDOM)
 

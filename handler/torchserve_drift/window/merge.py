@@ -11,8 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from torchserve_drift.stats.arrays import Codes, Floats, Priorities
+from torchserve_drift.baseline.time_profile import HOURS
+from torchserve_drift.stats.arrays import Codes, Floats, Indices, Priorities
 from torchserve_drift.window import fields
+from torchserve_drift.window.hours import RowsInTime, effective_lengths, hour_of, hour_shares
 from torchserve_drift.window.reservoir import smallest
 from torchserve_drift.window.segment import Pane, SegmentView
 
@@ -29,11 +31,17 @@ class WindowRows:
     """One window over all workers.
 
     ``spans`` (S, length) tally vectors of its newest 1, 2, 3, ... panes (`SPAN_PANES`), the last of them of the whole
-    window; ``codes`` (F, sample_rows) its uniform sample.
+    window; ``codes`` (F, sample_rows) its uniform sample; ``in_time`` when the rows of each span came.
     """
 
     spans: Floats
     codes: Codes
+    in_time: RowsInTime
+
+    @property
+    def span_hours(self) -> Floats:
+        """Rows of each span by the hour of the week (S, HOURS), see `RowsInTime`."""
+        return self.in_time.hours
 
     @property
     def tally(self) -> Floats:
@@ -81,13 +89,19 @@ def window_rows(segments: Sequence[SegmentView], w: int, now: float) -> WindowRo
         placed = _placed_by_rows(segments, histories, grid.rows(w), panes)
     else:
         placed = [_placed_by_time(segment, history, w, now) for segment, history in zip(segments, histories)]
-    spans = _spans([each for of_segment in placed for each in of_segment], panes, segments[0].layout.length)
+    ends = np.array([count for count in SPAN_PANES if count < panes] + [panes], np.intp)
+    spans = _spans([each for of_segment in placed for each in of_segment], ends, segments[0].layout.length)
+    if grid.is_of_rows(w):
+        in_time = RowsInTime(_hours_by_ends(segments, placed, ends), np.zeros(len(ends)))
+    else:
+        in_time = _in_time(segments, placed, w, now, ends)
     # The sample is taken from the rows of the same panes, so that it ends where the tallies end.
     shares = [
         _sample_share(segment, of_segment, history.folded)
         for segment, of_segment, history in zip(segments, placed, histories)
     ]
-    return WindowRows(spans, _merged_sample(shares, min(segment.sample_limit for segment in segments)))
+    sample = _merged_sample(shares, min(segment.sample_limit for segment in segments))
+    return WindowRows(spans, sample, in_time)
 
 
 def _merged_sample(shares: Sequence[_SampleShare], rows: int) -> Codes:
@@ -98,14 +112,47 @@ def _merged_sample(shares: Sequence[_SampleShare], rows: int) -> Codes:
     return np.concatenate([share.codes for share in shares], axis=1)[:, best]
 
 
-def _spans(placed: Sequence[_PlacedPane], panes: int, length: int) -> Floats:
-    """The tallies (S, length) of the newest panes, for each number of them in `SPAN_PANES` and for all panes."""
-    ends = [count for count in SPAN_PANES if count < panes] + [panes]
+def _spans(placed: Sequence[_PlacedPane], ends: Indices, length: int) -> Floats:
+    """The tallies (S, length) of the newest panes, for each number of them in ``ends``."""
     spans = np.zeros((len(ends), length))
     # Each pane is added to the shortest span that it is in; then every span gets the sums of the shorter ones.
     for age, pane in placed:
         spans[int(np.searchsorted(ends, age, side="right"))] += pane.tally
     return np.cumsum(spans, axis=0, out=spans)
+
+
+def _in_time(
+    segments: Sequence[SegmentView], placed: Sequence[Sequence[_PlacedPane]], w: int, now: float, ends: Indices
+) -> RowsInTime:
+    """When the rows of window ``w``, which is a window of time, came: its panes have times of their own."""
+    grid, panes = segments[0].grid, int(ends[-1])
+    seconds = grid.seconds(w)
+    pane_seconds, newest_seconds = seconds / panes, 0.0
+    rows, squares, hours = np.zeros(panes), np.zeros(panes), np.zeros((len(ends), HOURS))
+    for segment, of_segment in zip(segments, placed):
+        own = segment.own_time(now)
+        ages = np.array([age for age, _ in of_segment], np.intp)
+        begins = np.array([pane.id for _, pane in of_segment]) * pane_seconds
+        sizes = np.array([pane.tally[[fields.ROWS, fields.REQUESTS_SQUARED]] for _, pane in of_segment]).reshape(-1, 2)
+        np.add.at(rows, ages, sizes[:, 0])
+        np.add.at(squares, ages, sizes[:, 1])
+        # the newest pane is filled up to now
+        offset = own - segment.clock_time(own)
+        shares = hour_shares(begins - offset, np.minimum(begins + pane_seconds, own) - offset)
+        np.add.at(hours, np.searchsorted(ends, ages, side="right"), sizes[:, :1] * shares)
+        newest_seconds = max(newest_seconds, own % pane_seconds)
+    lengths = effective_lengths(rows, squares, ends, pane_seconds, newest_seconds)
+    return RowsInTime(np.cumsum(hours, axis=0), lengths, seconds)
+
+
+def _hours_by_ends(segments: Sequence[SegmentView], placed: Sequence[Sequence[_PlacedPane]], ends: Indices) -> Floats:
+    """The rows of each span by hour of the week (S, HOURS), each pane's by the time of its last row."""
+    hours = np.zeros((len(ends), HOURS))
+    for segment, of_segment in zip(segments, placed):
+        for age, pane in of_segment:
+            hour = hour_of(segment.clock_time(pane.ended))
+            hours[int(np.searchsorted(ends, age, side="right")), hour] += pane.tally[fields.ROWS]
+    return np.cumsum(hours, axis=0)
 
 
 def _history(segment: SegmentView, w: int) -> _History:

@@ -59,8 +59,12 @@ class PaneGrid:
         """The rows of each pane of window ``w``, which must be a window of rows."""
         return -(-self.rows(w) // self.panes)
 
-    def oldest(self, w: int, now: float) -> int:
-        """The oldest pane at time ``now`` of window ``w``, which must be a window of time."""
+    def seconds(self, w: int) -> float:
+        """The length of window ``w``, which must be a window of time."""
         seconds = self._windows[w].seconds
         assert seconds is not None
-        return int(np.floor(now * (self.panes / seconds))) - self.panes + 1
+        return seconds
+
+    def oldest(self, w: int, now: float) -> int:
+        """The oldest pane at time ``now`` of window ``w``, which must be a window of time."""
+        return int(np.floor(now * (self.panes / self.seconds(w)))) - self.panes + 1
