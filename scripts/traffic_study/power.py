@@ -13,7 +13,7 @@ from torchserve_drift import Baseline
 from traffic_study.replay import LOOK_SECONDS, Watch
 from traffic_study.traffic import DAY, Traffic
 
-TRIALS = 9
+TRIALS = 5
 HORIZON_HOURS = 48.0
 FILL_SECONDS = 1.25 * DAY
 """Production before the fault: the longest window is full when it begins."""
