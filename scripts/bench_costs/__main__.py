@@ -8,7 +8,7 @@ import json
 from rich.console import Console
 from rich.table import Table
 
-from bench_costs import evaluate, memory, observe
+from bench_costs import evaluate, memory, observe, time_profiles
 
 
 def main() -> None:
@@ -23,6 +23,9 @@ def main() -> None:
         "Request path, microseconds a batch (medians)": observe.measure(9 if quick else 41),
         "One evaluation, milliseconds (window 4,096 rows, baseline 10,000; medians)": evaluate.measure(
             3 if quick else 9
+        ),
+        "One evaluation with time profiles, milliseconds (three windows, 4,096 rows; medians)": time_profiles.measure(
+            9 if quick else 41
         ),
         "Memory of one worker's windows, default settings": memory.sizes(),
         "Resident memory over a run, 20 features": memory.growth(1_000_000 if quick else 10_000_000),

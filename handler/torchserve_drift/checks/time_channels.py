@@ -14,7 +14,7 @@ import numpy as np
 
 from torchserve_drift.baseline.channels import own_categories
 from torchserve_drift.baseline.profile import CategoricalBaseline, FeatureBaseline, NumericBaseline
-from torchserve_drift.baseline.time_profile import HOURS, LEAST_VARIANCE, PRIOR_ROWS, TimeProfile
+from torchserve_drift.baseline.time_profile import GROUPS, HOURS, LEAST_VARIANCE, PRIOR_ROWS, TimeProfile
 from torchserve_drift.checks.moments import baseline_bins
 from torchserve_drift.stats.arrays import Bools, Floats, Indices, Integers
 from torchserve_drift.stats.bin_scores import bin_scores
@@ -65,6 +65,12 @@ class Channels:
     Positions are those of a whole tally vector. ``places`` (F,) in the baseline; ``offsets`` (F,) of the features'
     parts; ``firsts`` (F + 1,) where the channels of each begin; ``owner`` (C,) the feature of each. ``positions``,
     ``weights`` and ``terms`` (C,) where each channel's terms begin; ``extra`` and ``extra_weight`` (C,).
+
+    By hour of the week: ``presence`` (HOURS, F) the part of rows that has a value; ``mean`` and ``variance``
+    (HOURS, C) of a row's score, times the presence of the values that it is of (1 of missing ones); ``presence_error``
+    (HOURS, F) presence² / training rows; ``groups`` (GROUPS, HOURS, F) the presence where an hour is in the group.
+    ``skewness`` and ``clustering`` (C,). By tested length: ``correlation`` (L, GROUPS, C), ``tail`` (L, C), and
+    ``error`` (L, C) of the correlation, see `freedom_with`.
     """
 
     places: Indices
@@ -82,7 +88,7 @@ class Channels:
     variance: Floats
     skewness: Floats
     presence: Floats
-    prior: Floats
+    presence_error: Floats
     groups: Floats
     correlation: Floats
     error: Floats
@@ -93,10 +99,6 @@ class Channels:
     def is_share(self) -> Bools:
         shares: Bools = (self.kind != Kind.LOCATION) & (self.kind != Kind.SCALE) & (self.kind != Kind.DISTRIBUTION)
         return shares
-
-    def of_feature(self, f: int) -> slice:
-        """The channels of feature ``f`` of these."""
-        return slice(int(self.firsts[f]), int(self.firsts[f + 1]))
 
     def sums(self, spans: Floats) -> tuple[Floats, Floats]:
         """The rows and the summed scores of every channel (S, C), of tally vectors (S, length)."""
@@ -122,25 +124,28 @@ def channels_of(
     profiles = [_time(feature) for feature in features]
     owner = np.repeat(np.arange(len(features)), [len(each) for each in kinds])
     rows = np.stack([profile.counts.sum(axis=1) for profile in profiles], axis=1).astype(np.float64)
-    presence = np.stack([1 - _missing(profile).mean[:, 0] for profile in profiles], axis=1)
+    presence = np.maximum(np.stack([1 - _missing(profile).mean[:, 0] for profile in profiles], axis=1), 1e-9)
+    group = np.stack([profile.groups for profile in profiles], axis=1)
+    kind = np.concatenate([np.array(each, np.intp) for each in kinds])
+    weight = np.where(kind == Kind.MISSING, 1.0, presence[:, owner])
     return Channels(
         places=np.array(places, np.intp),
         offsets=np.array(offsets, np.intp),
         firsts=np.cumsum([0, *(len(each) for each in kinds)]).astype(np.intp),
         owner=owner.astype(np.intp),
-        kind=np.concatenate([np.array(each, np.intp) for each in kinds]),
+        kind=kind,
         min_effect=np.array([_min_effect(k, own) for each, own in zip(kinds, min_effects) for k in each]),
         positions=np.concatenate([each.positions for each in terms]).astype(np.intp),
         weights=np.concatenate([each.weights for each in terms]),
         terms=np.cumsum([0, *(len(each.positions) for each in terms[:-1])]).astype(np.intp),
         extra=np.array([each.extra for each in terms], np.intp),
         extra_weight=np.array([each.extra_weight for each in terms]),
-        mean=np.concatenate([each.mean for each in hours], axis=1),
-        variance=np.concatenate([each.variance for each in hours], axis=1),
+        mean=weight * np.concatenate([each.mean for each in hours], axis=1),
+        variance=weight * np.concatenate([each.variance for each in hours], axis=1),
         skewness=np.concatenate([each.skewness for each in hours]),
-        presence=np.maximum(presence, 1e-9),
-        prior=1 / (rows + PRIOR_ROWS),
-        groups=np.stack([profile.groups for profile in profiles], axis=1),
+        presence=presence,
+        presence_error=presence**2 / (rows + PRIOR_ROWS),
+        groups=np.where(group == np.arange(GROUPS)[:, None, None], presence, 0.0),
         correlation=np.concatenate([_finite(profile.correlation) for profile in profiles], axis=2),
         error=np.concatenate([_error(profile) for profile in profiles], axis=1),
         tail=np.concatenate([np.clip(profile.tail, 1e-3, 1) for profile in profiles], axis=1),

@@ -78,12 +78,9 @@ def _expected(channels: Channels, in_time: RowsInTime, rows: Floats) -> tuple[Fl
     with_value = slices @ channels.presence
     is_missing = channels.kind == Kind.MISSING
     weight = np.where(is_missing, slices.sum(axis=1, keepdims=True), with_value[:, channels.owner])
-    presence = np.where(is_missing, 1.0, channels.presence[:, channels.owner])
-    scale = of_slices / np.maximum(weight, 1e-12)
-    some = np.maximum(rows, 1)
+    scale, some = of_slices / np.maximum(weight, 1e-12), np.maximum(rows, 1)
     mean, variance = (
-        np.cumsum(scale * (slices @ (presence * of_hours)), axis=0) / some
-        for of_hours in (channels.mean, channels.variance)
+        np.cumsum(scale * (slices @ of_hours), axis=0) / some for of_hours in (channels.mean, channels.variance)
     )
     values = of_slices[:, channels.firsts[:-1]] / np.maximum(with_value, 1e-12)
     hours = (values.T @ slices) * channels.presence.T
@@ -101,7 +98,7 @@ def _correlation(channels: Channels, in_time: RowsInTime) -> tuple[Floats, Float
     found = np.zeros((len(place), len(channels.kind)))
     total = np.maximum(in_time.hours @ channels.presence, 1e-12)
     for group in range(GROUPS):
-        share = in_time.hours @ np.where(channels.groups == group, channels.presence, 0) / total
+        share = in_time.hours @ channels.groups[group] / total
         found += share[:, channels.owner] * channels.correlation[place, group]
     shorter = np.maximum(_TESTED[0] / lengths, 1)[:, None]
     correlation = np.minimum(found * shorter, np.maximum(found, 1))
@@ -111,7 +108,7 @@ def _correlation(channels: Channels, in_time: RowsInTime) -> tuple[Floats, Float
 def _profile_error(channels: Channels, hours: Floats) -> Floats:
     """The variance (S, C) of what is expected, in that of one row: each hour was learnt from so many rows only."""
     total = np.maximum(hours @ channels.presence, 1e-12)
-    squared: Floats = (hours**2 @ (channels.presence**2 * channels.prior)) / total**2
+    squared: Floats = (hours**2 @ channels.presence_error) / total**2
     return np.maximum(squared, 1e-12)[:, channels.owner]
 
 

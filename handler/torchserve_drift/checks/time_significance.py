@@ -7,10 +7,11 @@ import numpy as np
 from torchserve_drift.checks.span_weights import span_weights
 from torchserve_drift.checks.time_channels import Channels, Kind
 from torchserve_drift.checks.time_deviations import Deviations
-from torchserve_drift.stats.arrays import Bools, Floats
+from torchserve_drift.stats.arrays import Bools, Floats, Indices
 from torchserve_drift.stats.deviations import distance_p, score_p, share_p
 from torchserve_drift.stats.kolmogorov import least_two_sample_p
 from torchserve_drift.stats.proportions import two_proportions_p
+from torchserve_drift.window import fields
 
 LOCATION_PART, SCALE_PART = 0.85, 0.15
 """Parts of the level of `cusum` of a numeric feature, as without a time profile."""
@@ -70,12 +71,35 @@ def _shares(channels: Channels, found: Deviations, at: _Entries) -> Floats:
     return np.maximum(p ** found.tail[at], independent)
 
 
-def p_of_distance(found: Deviations, channel: int, distance: float, min_effect: float) -> float:
-    """The p-value of the distance between the whole window's distribution and the expected one."""
-    at = (-1, channel)
-    p = float(distance_p(distance, inverse=found.inverse[at], freedom=found.freedom[at], min_effect=min_effect))
-    rows = max(float(found.rows[at] / found.design_effect[at]), 1.0)
-    return max(float(p ** found.tail[at]), float(least_two_sample_p(found.profile_rows[at], rows)))
+def p_of_distances(channels: Channels, found: Deviations, which: Indices, distances: Floats) -> Floats:
+    """p-values of the ``distances`` of the channels ``which``, between whole windows and what is expected."""
+    at = (np.full(len(which), -1), which)
+    p = distance_p(
+        distances, inverse=found.inverse[at], freedom=found.freedom[at], min_effect=channels.min_effect[which]
+    )
+    rows = np.maximum(found.rows[at] / found.design_effect[at], 1)
+    raised: Floats = np.maximum(p ** found.tail[at], least_two_sample_p(found.profile_rows[at], rows))
+    return raised
+
+
+def p_of_wrong_types(
+    channels: Channels, found: Deviations, tally: Floats, missing: Indices, min_effects: Floats
+) -> Floats:
+    """p-values (F,) of values of a wrong type in the whole window: training has none, and they come together as
+    ``missing`` ones, whose channels are given, do."""
+    wrong = tally[channels.offsets + fields.MISTYPED]
+    rows = wrong + tally[channels.offsets + fields.VALID] + tally[channels.offsets + fields.MISSING]
+    correlation = found.correlation[-1, missing]
+    p = share_p(
+        wrong / np.maximum(rows, 1),
+        0.0,
+        inverse=found.design_effect[-1, missing] / np.maximum(rows, 1) + correlation,
+        correlation=correlation,
+        freedom=found.freedom[-1, missing],
+        min_effect=min_effects,
+    )
+    raised: Floats = p ** found.tail[-1, missing]
+    return raised
 
 
 def parts_of(channels: Channels) -> Floats:
