@@ -255,20 +255,20 @@ def test_a_huge_declared_header_is_refused_without_allocating():
 
 
 def test_a_newer_version_says_so():
-    message = refusal(forged(lambda content: content.update(format_version=3)))
-    assert message.endswith("its format_version must be 2, got 3; update torchserve-drift")
+    message = refusal(forged(lambda content: content.update(format_version=4)))
+    assert message.endswith("its format_version must be 2 or 3, got 4; update torchserve-drift")
 
 
 def test_an_older_version_says_what_to_do():
     message = refusal(forged(lambda content: content.update(format_version=1)))
-    assert message.endswith("its format_version must be 2, got 1; build it anew")
+    assert message.endswith("its format_version must be 2 or 3, got 1; build it anew")
 
 
 def test_version_is_reported_before_other_contents():
     def change(content):
         content.update(format_version=9, rows="many", future=1)
 
-    assert "format_version must be 2, got 9" in refusal(forged(change))
+    assert "format_version must be 2 or 3, got 9" in refusal(forged(change))
 
 
 def _set(name, place, value):

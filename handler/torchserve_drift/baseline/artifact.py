@@ -9,9 +9,11 @@ from __future__ import annotations
 import numpy as np
 
 from torchserve_drift.baseline import header, validity
+from torchserve_drift.baseline.channels import own_categories
 from torchserve_drift.baseline.digest import verified_digest, with_digest
 from torchserve_drift.baseline.profile import Profile
 from torchserve_drift.baseline.tensors import expected_tensors, features_from, tensors_of
+from torchserve_drift.baseline.time_validity import check_time_profiles
 from torchserve_drift.errors import BaselineError
 from torchserve_drift.features.schema import Feature
 from torchserve_drift.stats.arrays import AnyArray
@@ -34,6 +36,7 @@ def from_bytes(data: bytes, name: str) -> Profile:
         head = header.read(data)
         tensors = _read_tensors(data, head)
         validity.check(head, tensors)
+        check_time_profiles(head, tensors)
     except BaselineError as error:
         raise BaselineError(f"baseline {name!r} cannot be used: {error}") from None
     features = tuple(features_from(head, tensors))
@@ -53,8 +56,19 @@ def to_bytes(baseline: Profile) -> bytes:
 
     if not baseline.features:
         raise BaselineError("a baseline must have at least one feature, got none")
+    timed = [feature.name for feature in baseline.features if feature.time is not None]
+    if timed and not baseline.has_time_profiles:
+        raise BaselineError(f"all features of a baseline must have a time profile, or none, got {len(timed)} with one")
+    categorical = (feature for feature in baseline.features if feature.kind == "categorical")
     head = header.Header(
-        baseline.schema, baseline.rows, baseline.sample_rows, baseline.created, baseline.seed, baseline.spans, {}
+        baseline.schema,
+        baseline.rows,
+        baseline.sample_rows,
+        baseline.created,
+        baseline.seed,
+        baseline.spans,
+        {},
+        tuple(map(own_categories, categorical)) if timed else None,
     )
     metadata = header.metadata_text(head)
     tensors = tensors_of(baseline)
@@ -63,6 +77,7 @@ def to_bytes(baseline: Profile) -> bytes:
             raise BaselineError(f"a baseline's {name} must have the shape {shape}, got {tensors[name].shape}")
     # the same check as on reading, so that no file is written that would be refused
     validity.check(head, tensors)
+    check_time_profiles(head, tensors)
     return with_digest(serialise(tensors, {header.KEY: metadata}))
 
 

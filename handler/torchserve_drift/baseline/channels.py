@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from torchserve_drift.baseline.profile import FeatureBaseline, NumericBaseline
+from torchserve_drift.stats.arrays import Integers
 
 MIN_SHARE, MOST_CATEGORIES = 0.01, 40
 """A category with at least this share of the training rows has a channel of its own, up to this number."""
@@ -15,9 +16,12 @@ NUMERIC_CHANNELS = ("location", "scale", "outside", "missing", "ks")
 
 def own_categories(feature: FeatureBaseline) -> int:
     """How many of a categorical feature's categories, the most frequent first, have channels of their own."""
-    if isinstance(feature, NumericBaseline):
-        return 0
-    shares = feature.counts / max(feature.count, 1)
+    return 0 if isinstance(feature, NumericBaseline) else frequent_categories(feature.counts)
+
+
+def frequent_categories(counts: Integers) -> int:
+    """How many of ``counts`` (C,), rows of each category in falling order, give their category its own channel."""
+    shares = counts / max(int(counts.sum()), 1)
     return min(int(np.count_nonzero(shares >= MIN_SHARE)), MOST_CATEGORIES)
 
 

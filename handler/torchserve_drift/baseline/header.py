@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import reprlib
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Optional
 
+from torchserve_drift.baseline.channels import MOST_CATEGORIES
 from torchserve_drift.baseline.digest import BLANK_DIGEST, header_bytes
 from torchserve_drift.baseline.feature_json import (
     compact_json,
@@ -24,7 +26,9 @@ from torchserve_drift.features.schema import Feature
 KEY = "torchserve_drift.baseline"
 """The one key of the metadata in a safetensors header."""
 
-FORMAT_VERSION = 2
+FORMAT_VERSION, TIMED_VERSION = 2, 3
+"""Of a file without time profiles, and with them. The first has nothing that is new in the second."""
+
 LARGEST_ROWS = 2**40
 """Sums of counts up to this size stay far below 2**63, so checks can add them up without overflow."""
 
@@ -32,11 +36,16 @@ _CREATED = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|\+00:00)", 
 _FIELDS = frozenset(
     ("sha256", "format_version", "created", "rows", "sample_rows", "seed", "spans", "features_sha256", "features")
 )
+_TIMED_FIELDS = _FIELDS | {"own_categories"}
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a header says. ``tensors`` maps a name to (dtype, shape), spelled as in safetensors."""
+    """What a header says. ``tensors`` maps a name to (dtype, shape), spelled as in safetensors.
+
+    ``own_categories`` has the number of `channels.own_categories` of each categorical feature; it is None in a file
+    without time profiles.
+    """
 
     features: tuple[Feature, ...]
     rows: int
@@ -45,6 +54,7 @@ class Header:
     seed: int
     spans: int
     tensors: dict[str, tuple[str, tuple[int, ...]]]
+    own_categories: Optional[tuple[int, ...]] = None
 
     @property
     def numeric(self) -> list[Feature]:
@@ -66,9 +76,9 @@ def metadata_text(header: Header) -> str:
         When a value of ``header`` is out of its range.
     """
     features = [feature_to_json(feature) for feature in header.features]
-    content = {
+    content: dict[str, Any] = {
         "sha256": BLANK_DIGEST,
-        "format_version": FORMAT_VERSION,
+        "format_version": FORMAT_VERSION if header.own_categories is None else TIMED_VERSION,
         "created": header.created,
         "rows": header.rows,
         "sample_rows": header.sample_rows,
@@ -77,6 +87,8 @@ def metadata_text(header: Header) -> str:
         "features_sha256": features_digest(features),
         "features": features,
     }
+    if header.own_categories is not None:
+        content["own_categories"] = list(header.own_categories)
     _checked_features(content)  # what would be refused when read is not written either
     return compact_json(content)
 
@@ -99,20 +111,24 @@ def read(data: bytes) -> Header:
     features = _checked_features(content)
     tensors = {name: _dtype_and_shape(entry, name) for name, entry in outer.items()}
     known = {key: content[key] for key in ("rows", "sample_rows", "created", "seed", "spans")}
-    return Header(features, **known, tensors=tensors)
+    own = tuple(content["own_categories"]) if "own_categories" in content else None
+    return Header(features, **known, tensors=tensors, own_categories=own)
 
 
 def _check_version(version: object) -> None:
-    if type(version) is not int or version != FORMAT_VERSION:
+    if type(version) is not int or version not in (FORMAT_VERSION, TIMED_VERSION):
         is_older = type(version) is int and version < FORMAT_VERSION
         remedy = "build it anew" if is_older else "update torchserve-drift"
-        raise BaselineError(f"its format_version must be {FORMAT_VERSION}, got {reprlib.repr(version)}; {remedy}")
+        raise BaselineError(
+            f"its format_version must be {FORMAT_VERSION} or {TIMED_VERSION}, got {reprlib.repr(version)}; {remedy}"
+        )
 
 
 def _checked_features(content: dict[str, Any]) -> tuple[Feature, ...]:
     """The features of the metadata, after all values of the metadata have been checked."""
-    if set(content) != _FIELDS:
-        raise BaselineError(f"its metadata must have the keys {sorted(_FIELDS)}, got {reprlib.repr(sorted(content))}")
+    fields = _TIMED_FIELDS if content["format_version"] == TIMED_VERSION else _FIELDS
+    if set(content) != fields:
+        raise BaselineError(f"its metadata must have the keys {sorted(fields)}, got {reprlib.repr(sorted(content))}")
     rows = json_integer(content["rows"], "rows", 1, LARGEST_ROWS)
     json_integer(content["sample_rows"], "sample_rows", 1, min(rows, LARGEST_SAMPLE))
     json_integer(content["seed"], "seed", 0, 2**63 - 1)
@@ -128,7 +144,17 @@ def _checked_features(content: dict[str, Any]) -> tuple[Feature, ...]:
     # the digest of the whole file is not known when only the header is read: the features have their own
     if content["features_sha256"] != features_digest(content["features"]):
         raise BaselineError("the sha256 of its features must be the one written beside them; it is damaged")
+    if "own_categories" in content:
+        _check_own_categories(content["own_categories"], features)
     return features
+
+
+def _check_own_categories(numbers: object, features: Sequence[Feature]) -> None:
+    categorical = [feature for feature in features if feature.kind == "categorical"]
+    if not isinstance(numbers, list) or len(numbers) != len(categorical):
+        raise BaselineError(f"its own_categories must be {len(categorical)} integers, got {reprlib.repr(numbers)}")
+    for number, feature in zip(numbers, categorical):
+        json_integer(number, "own_categories", 0, min(len(feature.categories), MOST_CATEGORIES))
 
 
 def _dtype_and_shape(entry: object, name: str) -> tuple[str, tuple[int, ...]]:

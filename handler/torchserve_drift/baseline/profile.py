@@ -67,6 +67,8 @@ class NumericBaseline:
         Share of the feature in the score, in [0, 1]; the shares of all features sum to 1.
     variation
         Effects of `NUMERIC_EFFECTS`; see `tolerance`.
+    time
+        How the feature varied over time; None when the baseline was built without real times.
     """
 
     name: str
@@ -120,6 +122,8 @@ class CategoricalBaseline:
         As in `NumericBaseline`.
     variation
         Effects of `CATEGORICAL_EFFECTS`; see `tolerance`.
+    time
+        As in `NumericBaseline`.
     """
 
     name: str
@@ -196,6 +200,11 @@ class Profile:
     def spans(self) -> int:
         """The number of spans in the ``variation`` of every feature; 0 when the baseline was built without times."""
         return len(next(iter(self.features[0].variation.values()), ()))
+
+    @property
+    def has_time_profiles(self) -> bool:
+        """Whether every feature has a time profile."""
+        return all(feature.time is not None for feature in self.features)
 
     @property
     def joint_tolerance(self) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Optional
 
 import numpy as np
@@ -18,6 +19,12 @@ from torchserve_drift.baseline.profile import (
     NumericBaseline,
     Profile,
     Variation,
+)
+from torchserve_drift.baseline.time_tensors import (
+    categorical_time_profiles,
+    expected_time_tensors,
+    numeric_time_profiles,
+    time_tensors_of,
 )
 from torchserve_drift.errors import BaselineError
 from torchserve_drift.stats.arrays import AnyArray, Floats
@@ -46,7 +53,7 @@ def expected_tensors(header: Header) -> dict[str, tuple[str, tuple[int, ...]]]:
         tensors["numeric.variation"] = ("F64", (numeric, len(NUMERIC_EFFECTS), header.spans))
     if header.spans and categorical:
         tensors["categorical.variation"] = ("F64", (categorical, len(CATEGORICAL_EFFECTS), header.spans))
-    return tensors
+    return {**tensors, **expected_time_tensors(header)}
 
 
 def tensors_of(profile: Profile) -> dict[str, AnyArray]:
@@ -72,6 +79,8 @@ def tensors_of(profile: Profile) -> dict[str, AnyArray]:
             tensors["numeric.variation"] = _variation_tensor(numeric, NUMERIC_EFFECTS)
         if profile.spans and categorical:
             tensors["categorical.variation"] = _variation_tensor(categorical, CATEGORICAL_EFFECTS)
+        if profile.has_time_profiles:
+            tensors.update(time_tensors_of(profile.features))
     except (ValueError, OverflowError, TypeError) as error:
         raise BaselineError(f"the features of a baseline must have arrays of the same shapes, got: {error}") from None
     return tensors
@@ -112,11 +121,16 @@ def _padded(values: AnyArray, filler: float) -> AnyArray:
 def features_from(header: Header, tensors: Tensors) -> Iterator[FeatureBaseline]:
     """The features that ``tensors`` hold, in order; their arrays are views of ``tensors``."""
     numeric_row = categorical_row = first_count = 0
+    edges = [_edges_of(tensors, row) for row in range(len(header.numeric))]
+    is_timed = header.own_categories is not None
+    numeric_times = numeric_time_profiles(tensors, edges) if is_timed else iter(())
+    categorical_times = categorical_time_profiles(header, tensors) if is_timed else iter(())
     # features of both kinds alternate in the header, while each kind has rows of its own in the tensors
     for place, feature in enumerate(header.features):
         importance = float(tensors["importance"][place])
         if feature.kind == "numeric":
-            yield _numeric_feature(feature.name, tensors, numeric_row, importance)
+            found = _numeric_feature(feature.name, tensors, numeric_row, importance)
+            yield replace(found, time=next(numeric_times, None))
             numeric_row += 1
         else:
             end = first_count + len(feature.categories)
@@ -128,6 +142,7 @@ def features_from(header: Header, tensors: Tensors) -> Iterator[FeatureBaseline]
                 sample=tensors["categorical.sample"][categorical_row],
                 importance=importance,
                 variation=_variation(tensors.get("categorical.variation"), categorical_row, CATEGORICAL_EFFECTS),
+                time=next(categorical_times, None),
             )
             categorical_row, first_count = categorical_row + 1, end
 
@@ -135,7 +150,7 @@ def features_from(header: Header, tensors: Tensors) -> Iterator[FeatureBaseline]
 def _numeric_feature(name: str, tensors: Tensors, row: int, importance: float) -> NumericBaseline:
     count, missing, invalid = tensors["numeric.tallies"][row].tolist()
     mean, std, minimum, maximum = tensors["numeric.moments"][row].tolist()
-    edges = int((~np.isnan(tensors["numeric.edges"][row])).sum())  # the rest of the row is padding
+    edges = _edges_of(tensors, row)
     return NumericBaseline(
         name=name,
         count=count,
@@ -152,6 +167,11 @@ def _numeric_feature(name: str, tensors: Tensors, row: int, importance: float) -
         importance=importance,
         variation=_variation(tensors.get("numeric.variation"), row, NUMERIC_EFFECTS),
     )
+
+
+def _edges_of(tensors: Tensors, row: int) -> int:
+    """The number of edges; the rest of the row is padding."""
+    return int((~np.isnan(tensors["numeric.edges"][row])).sum())
 
 
 def _variation(effects: Optional[AnyArray], row: int, checks: Sequence[str]) -> Variation:

@@ -48,7 +48,7 @@ def check(header: Header, tensors: Tensors) -> None:
 
 def _check_importance(header: Header, tensors: Tensors) -> None:
     importance = tensors["importance"]
-    _require(header.features, (importance >= 0) & (importance <= 1), "importance must be from 0 to 1")
+    require(header.features, (importance >= 0) & (importance <= 1), "importance must be from 0 to 1")
     total = float(importance.sum())
     if not abs(total - 1) < 1e-6:
         raise BaselineError(f"the importance of its features must sum to 1, got {total!r}")
@@ -60,7 +60,7 @@ def _check_tallies(header: Header, tensors: Tensors) -> None:
     # huge values are left out of the sum, which they could make overflow to the right total
     complete = np.where(in_range, tallies, 0).sum(axis=1) == header.rows
     rule = f"tallies must be counts that sum to its {header.rows} rows"
-    _require(header.numeric, in_range.all(axis=1) & complete, rule)
+    require(header.numeric, in_range.all(axis=1) & complete, rule)
 
 
 def _check_moments(header: Header, tensors: Tensors) -> None:
@@ -69,9 +69,9 @@ def _check_moments(header: Header, tensors: Tensors) -> None:
     location = np.stack([mean, minimum, maximum])
     known = np.isfinite(location).all(axis=0) & (minimum <= maximum)
     unknown = np.isnan(location).all(axis=0)
-    _require(header.numeric, np.where(counts > 0, known, unknown), "mean, minimum and maximum must be finite")
+    require(header.numeric, np.where(counts > 0, known, unknown), "mean, minimum and maximum must be finite")
     valid_std = np.isfinite(std) & (std >= 0) & ((counts > 1) | (std == 0))
-    _require(header.numeric, valid_std, "std must be 0 or more, and finite")
+    require(header.numeric, valid_std, "std must be 0 or more, and finite")
 
 
 def _check_quantiles(header: Header, tensors: Tensors) -> None:
@@ -81,9 +81,7 @@ def _check_quantiles(header: Header, tensors: Tensors) -> None:
     # comparisons with NaN are false, so a feature with values cannot have a NaN here
     known = rising & (quantiles[:, 0] >= minimum) & (quantiles[:, -1] <= maximum)
     unknown = np.isnan(quantiles).all(axis=1)
-    _require(
-        header.numeric, np.where(counts > 0, known, unknown), "quantiles must rise from its minimum to its maximum"
-    )
+    require(header.numeric, np.where(counts > 0, known, unknown), "quantiles must rise from its minimum to its maximum")
 
 
 def _check_edges(header: Header, tensors: Tensors) -> None:
@@ -97,7 +95,7 @@ def _check_edges(header: Header, tensors: Tensors) -> None:
     rising = ((edges[:, 1:] > edges[:, :-1]) | ~used[:, 1:]).all(axis=1)
     within = (edges[:, 0] >= minimum) & (_at_last_edge(edges, length) == maximum)
     valid = packed & rising & (within | (counts == 0))
-    _require(header.numeric, valid, "edges must rise strictly from its minimum to its maximum")
+    require(header.numeric, valid, "edges must rise strictly from its minimum to its maximum")
 
 
 def _check_edge_counts(header: Header, tensors: Tensors) -> None:
@@ -106,7 +104,7 @@ def _check_edge_counts(header: Header, tensors: Tensors) -> None:
     rising = ((edge_counts[:, 1:] >= edge_counts[:, :-1]) | ~used[:, 1:]).all(axis=1) & (edge_counts >= 0).all(axis=1)
     complete = _at_last_edge(edge_counts, used.sum(axis=1)) == counts
     padded = ((edge_counts == 0) | used).all(axis=1)
-    _require(header.numeric, rising & complete & padded, "edge_counts must rise up to its count")
+    require(header.numeric, rising & complete & padded, "edge_counts must rise up to its count")
 
 
 def _at_last_edge(values: AnyArray, length: Integers) -> AnyArray:
@@ -122,28 +120,28 @@ def _check_numeric_sample(header: Header, tensors: Tensors) -> None:
     # fmin and fmax pass over NaNs, and give NaN for a sample that is all gaps
     smallest, largest = np.fmin.reduce(sample, axis=1), np.fmax.reduce(sample, axis=1)
     within = ((smallest >= minimum) & (largest <= maximum)) | (gaps == header.sample_rows)
-    _require(header.numeric, within, "sample must lie between its minimum and its maximum")
+    require(header.numeric, within, "sample must lie between its minimum and its maximum")
     possible = (gaps <= tallies[:, 1] + tallies[:, 2]) & (header.sample_rows - gaps <= tallies[:, 0])
     _require_possible_sample(header.numeric, possible)
 
 
 def _check_categories(header: Header, tensors: Tensors) -> None:
     counts, missing, lengths = tensors["categorical.counts"], tensors["categorical.missing"], _numbers_of(header)
-    _require(header.categorical, (missing >= 0) & (missing <= header.rows), "missing must be a count of its rows")
+    require(header.categorical, (missing >= 0) & (missing <= header.rows), "missing must be a count of its rows")
     in_range = (counts >= 0) & (counts <= header.rows)
     total = _run_sums(np.where(in_range, counts, 0), lengths)
     complete = (_run_sums(~in_range, lengths) == 0) & (total + missing == header.rows)
-    _require(header.categorical, complete, f"counts must sum, with missing, to its {header.rows} rows")
+    require(header.categorical, complete, f"counts must sum, with missing, to its {header.rows} rows")
     rises = np.append(False, counts[1:] > counts[:-1])
     # the first count of a feature follows the last one of another feature, with which it is not compared
     rises[(np.cumsum(lengths) - lengths)[lengths > 0]] = False
-    _require(header.categorical, _run_sums(rises, lengths) == 0, "counts must be in falling order")
+    require(header.categorical, _run_sums(rises, lengths) == 0, "counts must be in falling order")
 
 
 def _check_categorical_sample(header: Header, tensors: Tensors) -> None:
     sample, lengths = tensors["categorical.sample"], _numbers_of(header)
     known = (sample < lengths[:, None]) | (sample == MISSING_CODE)
-    _require(header.categorical, known.all(axis=1), "sample must hold indices of its categories")
+    require(header.categorical, known.all(axis=1), "sample must hold indices of its categories")
     gaps = (sample == MISSING_CODE).sum(axis=1)
     total = _run_sums(tensors["categorical.counts"], lengths)
     possible = (gaps <= tensors["categorical.missing"]) & (header.sample_rows - gaps <= total)
@@ -162,7 +160,7 @@ def _check_variation(features: Sequence[Feature], effects: Optional[AnyArray], c
     largest = np.array([math.inf if check in ("mean", "std") else 1.0 for check in checks])[:, None]
     valid = np.isfinite(effects) & (effects >= 0) & (effects <= largest)
     rule = "variation must be 0 or more, finite, and at most 1 for all checks but mean and std"
-    _require(features, np.asarray(valid.all(axis=(1, 2))), rule)
+    require(features, np.asarray(valid.all(axis=(1, 2))), rule)
 
 
 def _check_joint_variation(effects: AnyArray) -> None:
@@ -179,10 +177,10 @@ def _run_sums(values: AnyArray, lengths: Integers) -> Integers:
 
 
 def _require_possible_sample(features: Sequence[Feature], possible: AnyArray) -> None:
-    _require(features, possible, "sample must have at most as many values, and as many missing ones, as all rows have")
+    require(features, possible, "sample must have at most as many values, and as many missing ones, as all rows have")
 
 
-def _require(features: Sequence[Feature], holds: AnyArray, rule: str) -> None:
+def require(features: Sequence[Feature], holds: AnyArray, rule: str) -> None:
     """Raise the error of ``rule`` for the first of ``features`` for which it does not hold."""
     broken = np.flatnonzero(~np.asarray(holds, dtype=bool))
     if len(broken):
