@@ -50,6 +50,16 @@ def test_a_service_without_any_change_is_called_drifted_if_nothing_is_known_of_i
     assert set(summary["by_window"]) <= {"10m", "1h", "24h"}
 
 
+def test_what_training_shows_of_its_hours_is_no_drift_and_a_fault_still_is() -> None:
+    training, production = service(3, 1, 4), service(1, 2, 4)
+    baseline = baseline_of(training, with_times=True)
+    day = production.between(BEGIN, BEGIN + 1.5 * DAY)
+    found = replay(baseline, day, every=1800)
+    assert (found.events, found.drifted) == ([], [])
+    wrong = day.with_columns({"score": day.columns["score"] + 2, "region": np.full(len(day), "A", object)})
+    assert {event.feature for event in replay(baseline, wrong, every=1800).events} >= {"score", "region"}
+
+
 def test_faults_are_found_soon_in_independent_rows() -> None:
     training, production = correlated("independent", 7, 1, 10), correlated("independent", 5, 2, 10)
     found = power.measure(baseline_of(training, with_times=False), training, production, trials=1)
