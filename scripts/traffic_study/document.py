@@ -79,16 +79,21 @@ def _replayed(results: Results, name: str) -> str:
 
 
 def _false_alarms(results: Results, names: Iterable[str]) -> str:
-    headings = ["set", "new features, before", "after", "time in drift, before", "after", "looks with a verdict"]
+    headings = ["set", "new features, before", "after", "time in drift, before", "after"]
+    headings += ["looks with a verdict, before", "after"]
     rows = []
     for name in names:
         before, after = (results.get(mode, {}).get(name) for mode in MODES)
         if before or after:
             rates = [_number(one and one["new_features"]) for one in (before, after)]
             times = [_percent(one and one["time_in_drift"]) for one in (before, after)]
-            judged = (before or after)["judged"]
-            rows.append([name, *rates, *times, ", ".join(_percent(judged.get(w, 0.0), 0) for w in WINDOWS)])
+            rows.append([name, *rates, *times, *map(_judged, (before, after))])
     return table(headings, rows)
+
+
+def _judged(found: Optional[Results]) -> str:
+    """The share of looks with a verdict, window by window."""
+    return "-" if not found else ", ".join(_percent(found["judged"].get(window, 0.0), 0) for window in WINDOWS)
 
 
 def _thinned() -> str:
