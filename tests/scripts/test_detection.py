@@ -344,5 +344,5 @@ def test_by_the_mean_no_tool_is_quicker_except_for_a_new_category(alarm_setting:
 
 def test_pictures_are_small() -> None:
     pictures = list((ROOT / "docs" / "detection").iterdir())
-    assert {picture.name for picture in pictures} == {"budget.svg", "delays.svg"}
+    assert {picture.name for picture in pictures} == {"budget.svg", "delays.svg", "traffic.svg"}
     assert all(picture.stat().st_size < 60_000 for picture in pictures)

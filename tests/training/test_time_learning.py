@@ -191,6 +191,16 @@ class TestCorrelation:
         theory = (1 / 60 - 1 / 600) + 1 / (4 * 60)
         assert at(3600.0, found, channel=4) == pytest.approx(theory, rel=0.15)
 
+    def test_edges_that_no_row_with_a_time_is_below(self):
+        random, times = np.random.default_rng(19), even_times(5_000, 21)
+        values = random.normal(size=10_000)
+        values[5_000:] = np.abs(values[5_000:])
+        baseline = Baseline.from_columns({"x": values})
+        known = np.append(np.full(5_000, np.nan), times)
+        (feature,) = with_time_profiles(baseline, {"x": values}, known).features
+        assert (feature.time.counts.sum(axis=0) == 0).any()
+        assert at(3600.0, feature.time, channel=4) < 0.05
+
     def test_rows_that_come_at_once_teach_nothing_of_longer_windows(self):
         """All rows come between three and four at night: a window of 12 hours has rows of one hour at most."""
         random, nights = np.random.default_rng(17), 56

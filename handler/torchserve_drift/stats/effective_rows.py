@@ -93,8 +93,8 @@ def student_factor(freedom: FloatsLike) -> Floats:
 
     Examples
     --------
-    >>> student_factor(np.array([10.0, 100.0, np.inf])).round(2).tolist()
-    [7.8, 1.18, 1.0]
+    >>> student_factor(np.array([10.0, 100.0, np.inf])).round(1).tolist()
+    [7.8, 1.2, 1.0]
     """
     from scipy.special import ndtri
 

@@ -75,6 +75,8 @@ def _distances(rows: CodedRows, clustering: float) -> list[_Distances]:
     # one edge at a time: the rows up to all edges at once would take too much memory
     below = np.zeros(grid.cells)
     for edge in range(rows.codes - 1):
+        if not variances[edge] > 0:  # no row is below, or all rows are: rows with times may be few of all rows
+            continue
         below += np.bincount(rows.cell[rows.code == edge], minlength=grid.cells)
         excess = cumulated(below - rows.in_cell * expected[grid.cell_half, grid.cell_hour, edge])
         for place, (windows, so_far) in enumerate(zip(grid.windows, found)):

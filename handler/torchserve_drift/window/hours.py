@@ -99,9 +99,8 @@ def hours_of_spans(known: tuple[Floats, Floats], begins: Sequence[float], rows: 
 class RowsInTime:
     """When the rows of a window came, for each of its S spans of newest panes.
 
-    ``hours`` (S, HOURS) rows by the hour of the week. ``seconds``: the length of a window of time;
-    ``None`` for a window of rows. ``lengths`` (S,) seconds over which the rows of each span lie, see `effective_seconds`; 0 for a window of
-    rows.
+    ``hours`` (S, HOURS) rows by the hour of the week. ``lengths`` (S,) seconds over which each span's rows lie: see
+    `effective_seconds`; 0 for a window of rows. ``seconds`` is the length of a window of time (``None``: of rows).
     """
 
     hours: Floats
