@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Optional
 
 import numpy as np
@@ -13,6 +13,7 @@ from torchserve_drift.checks.time_channels import MIN_EFFECT_PART, Channels, Kin
 from torchserve_drift.checks.time_deviations import Deviations
 from torchserve_drift.checks.time_distances import Distances, share_distances
 from torchserve_drift.checks.time_significance import (
+    OWN_CHECK,
     matters,
     p_of,
     p_of_wrong_types,
@@ -41,6 +42,7 @@ class TimedFeatures:
         self._is_share = self.channels.kind == Kind.SHARE
         self._unseen = np.flatnonzero(self.channels.kind == Kind.UNSEEN)
         self._missing = np.flatnonzero(self.channels.kind == Kind.MISSING)
+        self._has_own_check = np.isin(self.channels.kind, OWN_CHECK)
         self._wrong_type = MIN_EFFECT_PART * np.array([each["wrong_type"] for each in self._min_effects])
         self._distances = Distances(self._features, self.channels)
 
@@ -56,23 +58,28 @@ class TimedFeatures:
         """By feature, what takes the place of its ``evidence``: the same checks, each against what hours let expect."""
         errors = standard_errors(self.channels, found)
         weights = weights_of(self.channels, found) * self._parts
-        # the whole window's deviations have checks of their own, those of spans only where `cusum` could fail
+        # the whole window's deviations have checks of their own, those of spans only where a check could fail
         which = matters(errors) & (weights > 0)
         which[-1] = True
         p = p_of(self.channels, found, which)
         self._raise_unseen(window, found, p)
         whole = self._whole(window, found, p[-1])
         adjusted = _adjusted(p, weights, errors)
+        of_cusum = np.where(self._has_own_check, np.inf, adjusted)
         deviations, firsts = _in_units(self.channels, found.deviation), self.channels.firsts.tolist()
+        of_spans = {
+            channel: _clearest(adjusted[:, [channel]], deviations[:, [channel]], [whole.min_effects[channel]])
+            for channel in np.flatnonzero(self._has_own_check).tolist()
+        }
         for f, place in enumerate(window.paced(self.channels.places.tolist())):
             old = evidence[place]
             if old:
                 new = dict(old)
                 own = slice(firsts[f], firsts[f + 1])
-                changed = _clearest(adjusted[:, own], deviations[:, own], whole.min_effects[own])
+                changed = _clearest(of_cusum[:, own], deviations[:, own], whole.min_effects[own])
                 if changed is not None and "cusum" in old:
                     new["cusum"] = changed
-                new.update(self._of_whole_window(f, firsts[f], firsts[f + 1], whole, old))
+                new.update(self._others(f, own, whole, of_spans, old))
                 yield place, new
 
     def _whole(self, window: WindowView, found: Deviations, p: Floats) -> _Whole:
@@ -91,17 +98,27 @@ class TimedFeatures:
             p_of_wrong_types(self.channels, found, tally, self._missing, self._wrong_type).tolist(),
         )
 
-    def _of_whole_window(
-        self, f: int, first: int, end: int, whole: _Whole, old: FeatureEvidence
+    def _others(
+        self,
+        f: int,
+        own: slice,
+        whole: _Whole,
+        of_spans: Mapping[int, Optional[Evidence]],
+        old: FeatureEvidence,
     ) -> Iterator[tuple[str, Evidence]]:
-        """The checks of feature ``f`` but `cusum`; its channels are those from ``first`` to before ``end``."""
+        """The checks of feature ``f``, whose channels are ``own``, but `cusum`.
+
+        All are of the whole window but `missing` and `range`, for which ``of_spans`` has the surest span of a channel.
+        """
+        first, end = own.start, own.stop
         if isinstance(self._features[f], NumericBaseline):
             missing = first + _MISSING
             if "mean" in old:
                 yield "mean", whole.evidence(first + _LOCATION)
                 yield "std", whole.evidence(first + _SCALE)
             if "range" in old:
-                yield "range", _not_below(whole.evidence(first + _OUTSIDE), old["range"])
+                outside = of_spans[first + _OUTSIDE]
+                yield "range", (outside or whole.evidence(first + _OUTSIDE))._replace(statistic=old["range"].statistic)
             if "ks" in old:
                 least = whole.min_effects[first + _DISTRIBUTION]
                 yield "ks", old["ks"]._replace(effect=whole.distances[f], min_effect=least, bound=whole.p_distances[f])
@@ -115,7 +132,7 @@ class TimedFeatures:
                 yield "frequency", whole.evidence(surest)._replace(p_value=p)
                 yield "new_category", _not_below(whole.evidence(unseen), old["new_category"])
         if "missing" in old:
-            yield "missing", whole.evidence(missing)._replace(statistic=old["missing"].statistic)
+            yield "missing", (of_spans[missing] or whole.evidence(missing))._replace(statistic=old["missing"].statistic)
         if "wrong_type" in old:
             found = old["wrong_type"]
             new = found._replace(p_value=whole.p_wrong_types[f], min_effect=float(self._wrong_type[f]))

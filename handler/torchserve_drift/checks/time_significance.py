@@ -19,6 +19,9 @@ LOCATION_PART, SCALE_PART = 0.85, 0.15
 SHARES_PART, UNSEEN_PART = 0.75, 0.25
 """Parts of the level of `cusum` of a categorical feature; that of shares is divided among the channels."""
 
+OWN_CHECK = (Kind.OUTSIDE, Kind.MISSING)
+"""Channels with a check of their own, which looks at all spans: a feed that fails for hours is little of a day."""
+
 _FEWEST_DEVIATIONS = 2.0
 """A span whose deviation beyond the minimum effect has fewer standard errors is not looked at: p would be 0.01 or
 more, which is above all levels once it is divided by the span's part. Nearly all spans are such, and cheap."""
@@ -103,10 +106,11 @@ def p_of_wrong_types(
 
 
 def parts_of(channels: Channels) -> Floats:
-    """Each channel's part (C,) of the level of `cusum`."""
+    """Each channel's part (C,) of the level of its check: `cusum`, but `missing` and `range` for `OWN_CHECK`."""
     parts = np.zeros(len(channels.kind))
     for kind, part in ((Kind.LOCATION, LOCATION_PART), (Kind.SCALE, SCALE_PART), (Kind.UNSEEN, UNSEEN_PART)):
         parts[channels.kind == kind] = part
+    parts[np.isin(channels.kind, OWN_CHECK)] = 1.0
     shares = channels.kind == Kind.SHARE
     count = np.bincount(channels.owner, shares, minlength=len(channels.places))
     parts[shares] = SHARES_PART / count[channels.owner[shares]]
@@ -114,12 +118,12 @@ def parts_of(channels: Channels) -> Floats:
 
 
 def weights_of(channels: Channels, found: Deviations) -> Floats:
-    """The weight of each span for each channel (S, C), see `span_weights`; unseen categories show in few rows."""
+    """The weight of each span for each channel (S, C), see `span_weights`; faults of a pipeline show in few rows."""
     rows = found.rows[:, channels.firsts[:-1]]
     weights = span_weights(rows)[:, channels.owner]
-    unseen = channels.kind == Kind.UNSEEN
-    if unseen.any():
-        weights[:, unseen] = span_weights(rows, -1.0)[:, channels.owner[unseen]]
+    unseen, own = channels.kind == Kind.UNSEEN, np.isin(channels.kind, OWN_CHECK)
+    weights[:, unseen] = span_weights(rows, -1.0)[:, channels.owner[unseen]]
+    weights[:, own] = span_weights(found.rows[:, own], -1.0)
     return weights
 
 
