@@ -28,7 +28,7 @@ def three_weeks(path: Path, pictures: Mapping[str, Any], known: Sequence[tuple[s
     ratios = [0.35 * len(lines), *[len(lines)] * len(pictures)]
     axes = figure.subplots(len(ratios), 1, sharex=True, gridspec_kw={"height_ratios": ratios})
     days = np.arange(len(first["rows"])) / 24
-    axes[0].fill_between(days, first["rows"], step="post", color="0.6", lw=0)
+    axes[0].plot(days, first["rows"], color="0.4", lw=0.8)
     axes[0].set_ylabel("rows an hour")
     for axis, (mode, one) in zip(axes[1:], pictures.items()):
         _strips(axis, {line: one["drifted"].get(line.removeprefix("any, "), "") for line in lines})
@@ -36,7 +36,7 @@ def three_weeks(path: Path, pictures: Mapping[str, Any], known: Sequence[tuple[s
     begin = np.datetime64(first["begin"], "D")
     for pair in known:
         left, right = ((np.datetime64(day, "D") - begin).astype(int) for day in pair)
-        for axis in axes:
+        for axis in axes if 0 <= left <= days[-1] else ():
             axis.axvspan(left, right + 1, color="0.88", lw=0, zorder=0)
     ticks = range(0, int(days[-1]) + 2, 3)
     axes[-1].set_xticks(ticks, [(begin + day).item().strftime("%b %-d") for day in ticks])
