@@ -81,7 +81,7 @@ def test_rows_of_a_window_of_time_are_counted_by_the_hour(seconds: float, worker
         hours, length = definition(times, seconds, panes, now, span)
         if seconds <= 7 * 86400.0:
             np.testing.assert_allclose(window.span_hours[s], hours, atol=1e-6)
-        else:  # hours before the last 200 are not counted one by one
+        else:  # hours before the newest 176 are not counted one by one
             np.testing.assert_allclose(window.span_hours[s].sum(), hours.sum())
         assert window.in_time.lengths[s] == pytest.approx(length, rel=1e-3)  # the end of the ring parts a request
     np.testing.assert_allclose(window.span_hours.sum(axis=1), window.spans[:, 0])

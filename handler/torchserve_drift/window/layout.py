@@ -32,8 +32,8 @@ _BYTES_PER_RESERVOIR_VALUE = 15 * 4
 _TALLY_BYTES = 8
 """A number in a tally vector is a float64."""
 
-_OTHER_BYTES = 8192 + 6400
-"""Allowed for headers, counters and rounding, and for the rows by hour in both copies of the state."""
+_OTHER_BYTES = 8192
+"""Allowed for headers, counters, rounding, and the rows by hour."""
 
 
 @dataclass(frozen=True)

@@ -165,8 +165,7 @@ def _history(segment: SegmentView, w: int) -> _History:
     for _ in range(_ATTEMPTS):
         generation, folded = segment.generation, segment.folded
         panes = [Pane(pane.id, pane.first_row, pane.ended, pane.tally.copy()) for pane in segment.panes(w)]
-        ids, rows = segment.hour_rows
-        hours = (ids.copy(), rows.copy())
+        hours = segment.hour_rows
         if segment.generation == generation:  # otherwise a commit may have changed some of the panes after their copy
             break
     return _History(panes, folded, hours)

@@ -35,15 +35,14 @@ FOLDED, SAMPLE_LIMIT, LIMITED_AT, WINDOW_INTEGERS = 0, 1, 2, 3
 """The integers of a state copy: rows folded; rows that a sample can have, and the row at which that was last lowered;
 then, for each window, the current pane's id and first row."""
 
-HOUR_RING = 200
-"""Hours of which a segment counts the rows: a week, and a day more."""
+HOUR_RING = 176
+"""Hours of which a segment counts the rows: a week, and eight hours more."""
 
-CLOCK_OFFSET, LATEST, HOUR_IDS = 0, 1, 2
-HOUR_ROWS = HOUR_IDS + HOUR_RING
+CLOCK_OFFSET, LATEST, LATEST_HOUR, HOUR_ROWS = 0, 1, 2, 3
 TALLIES = HOUR_ROWS + HOUR_RING
-"""The floats of a state copy: what is added to the clock, and the own time of the latest row, in seconds; the newest
-hours since the epoch by the clock, each in the place of its number modulo `HOUR_RING`, and their rows; then the tally
-vectors of all rows, and of the current pane of each window."""
+"""The floats of a state copy: what is added to the clock, and the own time of the latest row, in seconds; the latest
+hour since the epoch, by the clock; the rows of the newest hours, each in the place of its number modulo `HOUR_RING`;
+then the tally vectors of all rows, and of the current pane of each window."""
 
 NO_PANE = -(1 << 62)
 """The id of a pane that does not exist, older than all others."""
@@ -146,9 +145,10 @@ class SegmentView:
 
     @property
     def hour_rows(self) -> tuple[Floats, Floats]:
-        """Hours since the epoch by the clock (HOUR_RING,), in no order, and the rows that were folded in each."""
+        """The newest hours since the epoch by the clock (HOUR_RING,), in no order, and the rows folded in each."""
         floats = self._floats
-        return floats[HOUR_IDS:HOUR_ROWS], floats[HOUR_ROWS:TALLIES]
+        latest, places = floats[LATEST_HOUR], np.arange(HOUR_RING)
+        return latest - (latest - places) % HOUR_RING, floats[HOUR_ROWS:TALLIES].copy()
 
     @property
     def sample_limit(self) -> int:

@@ -20,10 +20,10 @@ from torchserve_drift.window.reservoir import still_needed
 from torchserve_drift.window.segment import (
     CLOCK_OFFSET,
     FOLDED,
-    HOUR_IDS,
     HOUR_RING,
     HOUR_ROWS,
     LATEST,
+    LATEST_HOUR,
     LIMITED_AT,
     NO_PANE,
     SAMPLE_LIMIT,
@@ -280,9 +280,13 @@ class SegmentWriter(SegmentView):
 
 def _count_hours(floats: Floats, times: Floats) -> None:
     """Count rows at ``times`` (m,), in seconds since the epoch, by hour in the floats of a state copy."""
+    rows = floats[HOUR_ROWS:TALLIES]
     hours, counts = np.unique(np.floor(times / 3600.0), return_counts=True)
     for hour, count in zip(hours.tolist(), counts.tolist()):
-        place = int(hour % HOUR_RING)
-        if floats[HOUR_IDS + place] != hour:  # the place had an hour that is too old
-            floats[HOUR_IDS + place], floats[HOUR_ROWS + place] = hour, 0.0
-        floats[HOUR_ROWS + place] += count
+        passed = hour - floats[LATEST_HOUR]
+        if passed > 0:  # the places of the hours since then still have the rows of older hours
+            new = hour - np.arange(min(passed, HOUR_RING))
+            rows[(new % HOUR_RING).astype(np.intp)] = 0.0
+            floats[LATEST_HOUR] = hour
+        if passed > -HOUR_RING:
+            rows[int(hour % HOUR_RING)] += count
