@@ -316,7 +316,7 @@ def p_of_absence(x: np.ndarray, ids: np.ndarray, check: str) -> float:
     """The p-value of a check in a window of these rows."""
     tally = tally_of(x[:, None], ids, GAPPED_TALLIER)
     in_time = RowsInTime(np.zeros((1, 168)), np.zeros(1))
-    window = WindowRows(tally[None], codes_for(GAPPED)[0].encode(x)[None], in_time)
+    window = WindowRows(tally[None], codes_for(GAPPED)[0].encode(x)[None], lambda: in_time)
     found = GAPPED_CHECKS.evidence(window).features[0]
     assert found is not None
     return found[check].p_value

@@ -19,6 +19,7 @@ from torchserve_drift.checks.time_deviations import Deviations, deviations_of
 from torchserve_drift.checks.time_evidence import TimedFeatures
 from torchserve_drift.stats.arrays import Floats
 from torchserve_drift.window.hours import RowsInTime
+from torchserve_drift.window.merge import WindowRows
 
 UNEVEN_SECONDS = 3600.0
 """Rows of a window of at most this length are judged however they come."""
@@ -76,7 +77,7 @@ class TimeChecks:
 
     def measured(self, window: WindowView) -> Optional[TimedWindow]:
         """The deviations in a window; ``None`` for a window of rows, and without features that have time profiles."""
-        if window.rows.in_time.seconds is None or not self._batches:
+        if not self._batches or window.rows.in_time.seconds is None:
             return None
         return TimedWindow([deviations_of(batch.channels, window) for batch in window.paced(self._batches)])
 
@@ -86,9 +87,9 @@ class TimeChecks:
         pairs = zip(self._batches, found.batches)
         return {place: rho for batch, of_batch in pairs for place, rho in batch.main_correlations(of_batch)}
 
-    def needs_more_time(self, in_time: RowsInTime) -> bool:
+    def needs_more_time(self, rows: WindowRows) -> bool:
         """Whether no feature can be judged in a window, since all have time profiles and its rows came too unevenly."""
-        return len(self.places) == self._features and not is_spread(in_time, self._usual_day)
+        return len(self.places) == self._features and not is_spread(rows.in_time, self._usual_day)
 
     def revised(
         self, window: WindowView, found: TimedWindow, evidence: Sequence[FeatureEvidence]

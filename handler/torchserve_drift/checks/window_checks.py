@@ -39,7 +39,7 @@ class WindowChecks:
 
         ``None`` where all features have time profiles and the window's rows lie over too little of its time.
         """
-        if self._in_time.needs_more_time(rows.in_time):
+        if self._in_time.needs_more_time(rows):
             return None
         window = self._view(rows, paced, jointly=jointly)
         design_effects = window.design_effects.tolist()

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cached_property, partial
+from typing import Callable, NamedTuple
 
 import numpy as np
 
@@ -31,12 +32,17 @@ class WindowRows:
     """One window over all workers.
 
     ``spans`` (S, length) tally vectors of its newest 1, 2, 3, ... panes (`SPAN_PANES`), the last of them of the whole
-    window; ``codes`` (F, sample_rows) its uniform sample; ``in_time`` when the rows of each span came.
+    window; ``codes`` (F, sample_rows) its uniform sample; ``times`` computes `in_time`.
     """
 
     spans: Floats
     codes: Codes
-    in_time: RowsInTime
+    times: Callable[[], RowsInTime]
+
+    @cached_property
+    def in_time(self) -> RowsInTime:
+        """When the rows of each span came. Computed when first asked for: without time profiles nobody asks."""
+        return self.times()
 
     @property
     def span_hours(self) -> Floats:
@@ -95,9 +101,13 @@ def window_rows(segments: Sequence[SegmentView], w: int, now: float) -> WindowRo
     ends = np.array([count for count in SPAN_PANES if count < panes] + [panes], np.intp)
     spans = _spans([each for of_segment in placed for each in of_segment], ends, segments[0].layout.length)
     if grid.is_of_rows(w):
-        in_time = RowsInTime(_hours_by_ends(segments, placed, ends), np.zeros(len(ends)))
+        in_time = partial(_by_ends_of_panes, segments, placed, ends)
     else:
-        in_time = _in_time(list(zip(segments, histories, placed)), grid.seconds(w), now, ends)
+        owns = [segment.own_time(now) for segment in segments]
+        offsets = [own - segment.clock_time(own) for segment, own in zip(segments, owns)]
+        in_time = partial(
+            _in_time, [_Moment(*each) for each in zip(owns, offsets, histories, placed)], grid.seconds(w), ends
+        )
     # The sample is taken from the rows of the same panes, so that it ends where the tallies end.
     shares = [
         _sample_share(segment, of_segment, history.folded)
@@ -125,39 +135,44 @@ def _spans(placed: Sequence[_PlacedPane], ends: Indices, length: int) -> Floats:
     return np.cumsum(spans, axis=0, out=spans)
 
 
-def _in_time(
-    shares: Sequence[tuple[SegmentView, _History, Sequence[_PlacedPane]]],
-    seconds: float,
-    now: float,
-    ends: Indices,
-) -> RowsInTime:
+class _Moment(NamedTuple):
+    """A segment at the time of a look: its own time, what that is ahead of the clock, and its panes of the window."""
+
+    own: float
+    offset: float
+    history: _History
+    placed: Sequence[_PlacedPane]
+
+
+def _in_time(moments: Sequence[_Moment], seconds: float, ends: Indices) -> RowsInTime:
     """When the rows of a window of ``seconds`` came, from what each segment has of it."""
     panes = int(ends[-1])
     pane_seconds, newest_seconds = seconds / panes, 0.0
     rows, squares, hours = np.zeros(panes), np.zeros(panes), np.zeros((len(ends), HOURS))
-    for segment, history, of_segment in shares:
-        own = segment.own_time(now)
-        ages = np.array([age for age, _ in of_segment], np.intp)
-        sizes = np.array([pane.tally[[fields.ROWS, fields.REQUESTS_SQUARED]] for _, pane in of_segment]).reshape(-1, 2)
+    for own, offset, history, placed in moments:
+        ages = np.array([age for age, _ in placed], np.intp)
+        sizes = np.array([pane.tally[[fields.ROWS, fields.REQUESTS_SQUARED]] for _, pane in placed]).reshape(-1, 2)
         np.add.at(rows, ages, sizes[:, 0])
         np.add.at(squares, ages, sizes[:, 1])
         newest = int(np.floor(own * (panes / seconds)))  # as panes are numbered: see `PaneGrid.oldest`
-        begins = [segment.clock_time((newest + 1 - count) * pane_seconds) for count in ends.tolist()]
+        begins = [(newest + 1 - count) * pane_seconds - offset for count in ends.tolist()]
         of_spans = [float(sizes[ages < count, 0].sum()) for count in ends.tolist()]
-        hours += hours_of_spans(history.hours, begins, of_spans, segment.clock_time(own))
+        hours += hours_of_spans(history.hours, begins, of_spans, own - offset)
         newest_seconds = max(newest_seconds, own % pane_seconds)
     lengths = effective_lengths(rows, squares, ends, pane_seconds, newest_seconds)
     return RowsInTime(hours, lengths, seconds)
 
 
-def _hours_by_ends(segments: Sequence[SegmentView], placed: Sequence[Sequence[_PlacedPane]], ends: Indices) -> Floats:
-    """The rows of each span by hour of the week (S, HOURS), each pane's by the time of its last row."""
+def _by_ends_of_panes(
+    segments: Sequence[SegmentView], placed: Sequence[Sequence[_PlacedPane]], ends: Indices
+) -> RowsInTime:
+    """When the rows of a window of rows came: each pane's at the time of its last row."""
     hours = np.zeros((len(ends), HOURS))
     for segment, of_segment in zip(segments, placed):
         for age, pane in of_segment:
             hour = hour_of(segment.clock_time(pane.ended))
             hours[int(np.searchsorted(ends, age, side="right")), hour] += pane.tally[fields.ROWS]
-    return np.cumsum(hours, axis=0)
+    return RowsInTime(np.cumsum(hours, axis=0), np.zeros(len(ends)))
 
 
 def _history(segment: SegmentView, w: int) -> _History:
