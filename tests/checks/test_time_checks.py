@@ -92,7 +92,7 @@ def mixture(found: WindowRows, time: TimeProfile, s: int) -> tuple[np.ndarray, n
     counts = time.counts.astype(float)
     n, missing = counts.sum(1), time.missing
     presence = 1 - (missing + 50 * missing.sum() / (missing.sum() + n.sum())) / (missing + n + 50)
-    weights = found.span_hours[s] * presence
+    weights = found.in_time.hours[s] * presence
     weights = weights / weights.sum()
     shares = (counts + 50 * counts.sum(0) / n.sum()) / (n + 50)[:, None]
     return weights @ shares, weights

@@ -80,11 +80,11 @@ def test_rows_of_a_window_of_time_are_counted_by_the_hour(seconds: float, worker
     for s, span in enumerate([count for count in SPAN_PANES if count < panes] + [panes]):
         hours, length = definition(times, seconds, panes, now, span)
         if seconds <= 7 * 86400.0:
-            np.testing.assert_allclose(window.span_hours[s], hours, atol=1e-6)
+            np.testing.assert_allclose(window.in_time.hours[s], hours, atol=1e-6)
         else:  # hours before the newest 176 are not counted one by one
-            np.testing.assert_allclose(window.span_hours[s].sum(), hours.sum())
+            np.testing.assert_allclose(window.in_time.hours[s].sum(), hours.sum())
         assert window.in_time.lengths[s] == pytest.approx(length, rel=1e-3)  # the end of the ring parts a request
-    np.testing.assert_allclose(window.span_hours.sum(axis=1), window.spans[:, 0])
+    np.testing.assert_allclose(window.in_time.hours.sum(axis=1), window.spans[:, 0])
     assert window.in_time.seconds == seconds
     assert 0 < window.in_time.spread < 0.7
 
@@ -96,8 +96,8 @@ def test_rows_of_a_job_at_the_full_hour_are_in_its_hour(tmp_path: Path) -> None:
     window = windows_at(times, Window("24h", seconds=86400.0), tmp_path)
     hour = int(hour_of(two_o_clock))
     sizes = 1 + np.arange(len(times)) % 3
-    assert window.span_hours[-1, hour] == sizes[10:].sum()
-    assert window.span_hours[-1, hour - 1] == sizes[:10].sum()
+    assert window.in_time.hours[-1, hour] == sizes[10:].sum()
+    assert window.in_time.hours[-1, hour - 1] == sizes[:10].sum()
 
 
 def windows_at(times: np.ndarray, window: Window, directory: Path) -> WindowRows:
@@ -111,7 +111,7 @@ def test_evenly_spread_rows_lie_over_the_whole_window(tmp_path: Path) -> None:
 
 def test_rows_of_a_window_of_rows_fall_into_the_hour_in_which_their_pane_ended(tmp_path: Path) -> None:
     window = windows_at(START + 600.0 * np.arange(300), Window("200 rows", rows=200), tmp_path)
-    np.testing.assert_allclose(window.span_hours.sum(axis=1), window.spans[:, 0])
+    np.testing.assert_allclose(window.in_time.hours.sum(axis=1), window.spans[:, 0])
     assert window.in_time.seconds is None
     assert window.in_time.spread == 1.0
-    assert window.span_hours[-1].max() < 40
+    assert window.in_time.hours[-1].max() < 40

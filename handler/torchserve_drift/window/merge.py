@@ -45,11 +45,6 @@ class WindowRows:
         return self.times()
 
     @property
-    def span_hours(self) -> Floats:
-        """Rows of each span by the hour of the week (S, HOURS), see `RowsInTime`."""
-        return self.in_time.hours
-
-    @property
     def tally(self) -> Floats:
         """The tally vector (length,) of all rows of the window."""
         whole: Floats = self.spans[-1]
